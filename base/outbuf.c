@@ -20,6 +20,9 @@
  * source keeps its chunk for the next time. */
 #define OUTBUF_COPY_BYTES 2048
 
+/* What follows a small chunk is so much larger. */
+#define OUTBUF_GROWTH 4
+
 /* Behind a pinned value there is often no more than the next header, as when many big values are
  * fetched at once. */
 #define OUTBUF_AFTER_PIN_BYTES 128
@@ -101,9 +104,23 @@ static struct outbuf_chunk *outbuf_chunk_new(struct outbuf *out, size_t cap) {
     return chunk;
 }
 
+void outbuf_begin_small(struct outbuf *empty, size_t bytes) {
+    check(empty->head == NULL && bytes > OUTBUF_AFTER_PIN_BYTES);
+    struct outbuf_chunk *chunk = outbuf_chunk_new(empty, bytes);
+    outbuf_push(empty, chunk, chunk);
+}
+
+static size_t outbuf_next_cap(const struct outbuf_chunk *tail) {
+    if (tail && tail->cap == 0) {
+        return OUTBUF_AFTER_PIN_BYTES;
+    }
+    bool small = tail && tail->cap > OUTBUF_AFTER_PIN_BYTES &&
+                 tail->cap < OUTBUF_CHUNK_BYTES / OUTBUF_GROWTH;
+    return small ? tail->cap * OUTBUF_GROWTH : OUTBUF_CHUNK_BYTES;
+}
+
 char *outbuf_grow(struct outbuf *out, size_t n) {
-    bool after_pin = out->tail && out->tail->cap == 0;
-    size_t cap = after_pin ? OUTBUF_AFTER_PIN_BYTES : OUTBUF_CHUNK_BYTES;
+    size_t cap = outbuf_next_cap(out->tail);
     struct outbuf_chunk *chunk = outbuf_chunk_new(out, n > cap ? n : cap);
     /* An empty tail is too small for n, or it would not have come to this. */
     struct outbuf_chunk *spare = outbuf_pop_empty(out);

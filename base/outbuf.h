@@ -41,6 +41,10 @@ struct outbuf {
 void outbuf_init(struct outbuf *out);
 void outbuf_fini(struct outbuf *out);
 
+/* Where memory is short: an empty one begins with a chunk of so many bytes, which is not kept when
+ * it is drained; those behind it are larger, until they are of default size. */
+void outbuf_begin_small(struct outbuf *empty, size_t bytes);
+
 /* Slow path of outbuf_reserve: links a new chunk with room for at least n bytes. */
 char *outbuf_grow(struct outbuf *out, size_t n);
 

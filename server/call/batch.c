@@ -43,22 +43,35 @@
 
 #include <stdlib.h>
 
-#define ARENA_BLOCK_BYTES 4096
-#define BATCHES_KEPT_MAX  256
-#define BATCH_BYTES       (sizeof(struct batch) + ARENA_BLOCK_BYTES)
+#define ARENA_BLOCK_BYTES  4096
+#define ARENA_BLOCK_FRUGAL 512
+#define BATCHES_KEPT_MAX   256
+#define BATCH_BYTES        (batch_bytes(BATCH_OPS_MAX) + ARENA_BLOCK_BYTES)
 /* With more replies than this it is cut. */
 #define REPLIES_MAX (1024 * 1024)
 #define AHEAD_MAX   (4 * REPLIES_MAX)
 
+static size_t batch_bytes(uint32_t ops_max) {
+    return sizeof(struct batch) + ops_max * sizeof(struct op);
+}
+
+static struct batch *batch_new(uint32_t ops_max, size_t arena_block_bytes) {
+    struct batch *batch = must_malloc(batch_bytes(ops_max));
+    batch->ops_max = ops_max;
+    arena_init(&batch->arena, arena_block_bytes);
+    return batch;
+}
+
 struct batch *batch_take(struct worker *worker, struct client *client, struct rt_buffer *input,
                          unsigned target) {
     struct batch *batch = worker->batches.pool;
-    if (batch != NULL) {
+    if (UNLIKELY(worker->room.frugal)) {
+        batch = batch_new(BATCH_OPS_FRUGAL, ARENA_BLOCK_FRUGAL);
+    } else if (batch != NULL) {
         worker->batches.pool = batch->next;
         stock_take(&worker->batches.stock);
     } else {
-        batch = must_malloc(sizeof *batch);
-        arena_init(&batch->arena, ARENA_BLOCK_BYTES);
+        batch = batch_new(BATCH_OPS_MAX, ARENA_BLOCK_BYTES);
     }
     outbuf_init(&batch->early);
     outbuf_init(&batch->out);
@@ -84,7 +97,7 @@ struct batch *batch_take(struct worker *worker, struct client *client, struct rt
     batch->has_baton = batch->waits_for_baton = false;
     batch->next_in_order = NULL;
     batch->hand_overs = 0;
-    batch->request_bytes = 0;
+    batch->request_bytes = batch_bytes(batch->ops_max);
     batch->command_flags = 0;
     batch->wide_ops = 0;
     return batch;
@@ -102,7 +115,8 @@ void batch_put(struct worker *worker, struct batch *batch) {
     }
     outbuf_fini(&batch->early);
     worker_reclaim_chunk(worker, &batch->out);
-    if (!room_may_keep(worker, &worker->batches.stock, BATCHES_KEPT_MAX, BATCH_BYTES)) {
+    if (batch->ops_max < BATCH_OPS_MAX ||
+        !room_may_keep(worker, &worker->batches.stock, BATCHES_KEPT_MAX, BATCH_BYTES)) {
         batch_free(batch);
         return;
     }
@@ -145,7 +159,7 @@ static void op_own_words(struct batch *batch, struct op *op) {
 
 size_t batch_add(struct batch *batch, const struct command_ref *ref, const struct request *request,
                  const struct key *key, const struct keyset *keys, const struct client *client) {
-    check(batch->count < BATCH_OPS_MAX);
+    check(batch->count < batch->ops_max);
     batch->client_id = client->id;
     if (UNLIKELY(client->flags & CLIENT_RESTRICTED) && batch->user != client->user) {
         acl_user_unref(batch->user);
@@ -218,7 +232,8 @@ void batch_returned(struct batch *batch) {
 }
 
 size_t batch_memory_at_home(const struct batch *batch) {
-    return batch->returned ? sizeof(*batch) + batch->out.allocated : batch->early.allocated;
+    return batch->returned ? batch_bytes(batch->ops_max) + batch->out.allocated
+                           : batch->early.allocated;
 }
 
 /* ---- At the owner of the keys ---- */

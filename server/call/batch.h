@@ -22,7 +22,8 @@ struct request;
 struct rt_buffer;
 struct worker;
 
-#define BATCH_OPS_MAX 64
+#define BATCH_OPS_MAX    64
+#define BATCH_OPS_FRUGAL 8
 
 /* A request's piece of work on one shard. */
 struct op {
@@ -74,10 +75,11 @@ struct batch {
     struct lock_request lock;
     struct arena arena;
     struct outbuf out;
-    size_t request_bytes;   /* of the client's memory, while it is away */
+    size_t request_bytes;   /* of the client's memory, while it is away: its own, too */
     unsigned command_flags; /* of all ops */
-    struct op ops[BATCH_OPS_MAX];
+    uint32_t ops_max;
     size_t reply_bytes[BATCH_OPS_MAX];
+    struct op ops[]; /* BATCH_OPS_MAX, or BATCH_OPS_FRUGAL where memory is short */
 };
 
 /* The replies of the first ops of a batch, ahead of it: from the owner of the keys, who frees

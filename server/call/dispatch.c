@@ -176,6 +176,7 @@ static void run_away(struct client *client, struct staged *staged) {
         worker->batches.open[staged->target] = batch;
         worker->batches.open_count++;
         client->self_batches += staged->target == worker->id;
+        client->bytes_away += batch->request_bytes;
     }
     if (UNLIKELY(staged->large != NULL)) {
         batch->large = staged->large;
@@ -199,7 +200,7 @@ static void run_away(struct client *client, struct staged *staged) {
     } else {
         worker->stats.ops_here++;
     }
-    if (batch->count == BATCH_OPS_MAX) {
+    if (batch->count == batch->ops_max) {
         client_send_batch(client, staged->target);
     }
     client_command_over(client);
@@ -997,7 +998,8 @@ static void run_window(struct client *client) {
 }
 
 void client_process(struct client *client) {
-    const struct worker *worker = client->worker;
+    struct worker *worker = client->worker;
+    worker_begin_small(worker, &client->out);
     while (can_go_on(client)) {
         if (UNLIKELY(client_is_full(client))) {
             client_move(client, CLIENT_FULL);

@@ -151,7 +151,7 @@ struct client {
     uint32_t delay; /* entries of pending that must be home before `out` is sent: delays_output */
     struct list_node delay_node; /* of worker->clients.delayed */
     int64_t delay_until_ms;      /* monotonic */
-    size_t bytes_away;       /* of the requests on other threads, and of what a transaction runs */
+    size_t bytes_away;       /* of the batches on other threads, and of what a transaction runs */
     size_t home_memory;      /* of batches whose replies are home but not next in line */
     size_t home_replies;     /* bytes of those replies */
     struct order order;      /* of its ops on several shards */

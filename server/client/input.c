@@ -22,7 +22,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define INPUT_BUFFER_MIN_BYTES (16 * 1024)
+#define INPUT_BUFFER_MIN_BYTES    (16 * 1024)
+#define INPUT_BUFFER_FRUGAL_BYTES 512
 /* Room made at once for a big bulk that was announced. */
 #define INPUT_AHEAD_BYTES_MAX (64 * 1024 * 1024)
 /* One that waits is not read on once it has this much unparsed input. */
@@ -50,6 +51,11 @@ static void input_move_to(struct client *client, size_t capacity, struct bytes m
     client->input = bytes_make(buffer->data, old + more.len);
 }
 
+static size_t buffer_min(const struct client *client) {
+    return UNLIKELY(client->worker->room.frugal) ? INPUT_BUFFER_FRUGAL_BYTES
+                                                 : INPUT_BUFFER_MIN_BYTES;
+}
+
 /* Adds bytes behind unparsed ones: in place when the buffer is ours and has room, else in a larger
  * one. */
 static void input_append(struct client *client, struct bytes more) {
@@ -64,7 +70,7 @@ static void input_append(struct client *client, struct bytes more) {
         }
     }
     size_t need = client->input.len + more.len;
-    size_t capacity = need * 2 > INPUT_BUFFER_MIN_BYTES ? need * 2 : INPUT_BUFFER_MIN_BYTES;
+    size_t capacity = need * 2 > buffer_min(client) ? need * 2 : buffer_min(client);
     size_t announced = parser_bytes_needed(&client->parser);
     if (announced > capacity) {
         capacity = announced < INPUT_AHEAD_BYTES_MAX ? announced : INPUT_AHEAD_BYTES_MAX;
@@ -239,8 +245,8 @@ void client_after_process(struct client *client) {
     if (client->input.len > 0 && !begins && buffer != NULL && buffer->pool != NULL) {
         /* A pool buffer must not wait with a client: there are few of them. */
         size_t announced = parser_bytes_needed(&client->parser);
-        size_t capacity = client->input.len * 2;
-        capacity = capacity > INPUT_BUFFER_MIN_BYTES ? capacity : INPUT_BUFFER_MIN_BYTES;
+        size_t capacity = client->input.len * (client->worker->room.frugal ? 1 : 2);
+        capacity = capacity > buffer_min(client) ? capacity : buffer_min(client);
         if (announced > capacity) {
             capacity = announced < INPUT_AHEAD_BYTES_MAX ? announced : INPUT_AHEAD_BYTES_MAX;
         }

@@ -168,7 +168,7 @@ size_t client_memory(const struct client *client) {
     bytes += client->multi != NULL ? multi_queue_memory(client->multi) : 0;
     bytes += client->watches != NULL ? client->watches->bytes : 0;
     bytes += client->subs_bytes + tracking_memory(client->tracking);
-    return bytes + client->batches_away * sizeof(struct batch);
+    return bytes;
 }
 
 void client_count_stranger(struct client *client, uint32_t bytes) {

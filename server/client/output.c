@@ -84,6 +84,7 @@ static void hand_on_ops(struct client *client, struct batch *batch, size_t n, bo
     if (discard || client_is_closing(client)) {
         outbuf_drain(replies, bytes);
     } else {
+        worker_begin_small(client->worker, &client->out);
         outbuf_move(&client->out, replies, bytes);
     }
     if (batch->handed_on == batch->count) {
@@ -294,6 +295,9 @@ void client_flush(struct client *client) {
 void client_on_sent(struct rt_stream *stream, size_t n) {
     struct client *client = (struct client *)stream;
     outbuf_drain(&client->out, n);
+    if (UNLIKELY(client->worker->room.frugal)) {
+        outbuf_shrink(&client->out);
+    }
     gate_drained(client, n);
     client->bytes_out += n;
     client->worker->stats.net_output += n;

@@ -14,6 +14,10 @@
 #define ASKED_NS (200 * 1000)
 /* Such a part of the limit, for all shards, is what each pool may have of it. */
 #define KEPT_PART 128
+/* What a client has under way with full buffers, more or less; and such a part of the limit, for
+ * all shards, these may take while memory is short. */
+#define UNDER_WAY_BYTES ((size_t)64 << 10)
+#define UNDER_WAY_PART  256
 /* Keys that were not there, or locked, when they should have gone: then something else comes first.
  */
 #define TRIES_MAX 16
@@ -48,6 +52,16 @@ static size_t tolerance(const struct worker *worker) {
 static bool is_short(const struct worker *worker) {
     size_t left = shared_lease_left(worker->server->shared, worker->room.limit);
     return left < 2 * worker->server->workers_count * piece(worker);
+}
+
+/* Whether buffers have to be small: what those of all clients may take is more than is tolerated,
+ * and than what is left. Not what they take just now, as that falls by it. */
+static bool is_frugal(const struct worker *worker) {
+    size_t buffers = worker->clients.count * UNDER_WAY_BYTES;
+    uint64_t limit = worker->room.limit;
+    size_t count = worker->server->workers_count;
+    return buffers > limit / UNDER_WAY_PART / count &&
+           shared_lease_left(worker->server->shared, limit) < buffers * count + limit / 16;
 }
 
 /* True if that is enough. */
@@ -356,6 +370,7 @@ int64_t room_turn(struct worker *worker, int64_t now_ms) {
         score = keyspace_evict_next(worker->shard.keyspace, &rule, now_ms);
     }
     publish(worker, score);
+    worker->room.frugal = is_frugal(worker);
     size_t over = shared_leased_over(shared, worker->room.limit);
     if (UNLIKELY(over > 0)) {
         more |= settle(worker, score, over);
@@ -384,6 +399,7 @@ void room_configure(struct worker *worker) {
         room->lease += shared_lease_take(worker->server->shared, limit, share - room->lease, 0, 1);
     }
     if (limit == 0) {
+        room->frugal = false;
         note_over(worker, false);
     }
 }

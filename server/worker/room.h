@@ -35,6 +35,7 @@ struct room {
     uint64_t limit;        /* maxmemory; 0: there is none, and nothing else counts */
     size_t lease;          /* what this worker may use of it */
     size_t beside;         /* what it used beside its keys, as of its last turn */
+    bool frugal;           /* requests and replies begin in small buffers: room_turn */
     size_t kept_max;       /* of each kind of thing that is kept for use again (pools.h), bytes */
     bool over;             /* as it last looked it used more than that, */
     int64_t over_since_ms; /* monotonic, */

@@ -102,7 +102,9 @@ void worker_reach_time(struct worker *worker, int64_t now_ms) {
 /* ---- What is kept and what is freed ---- */
 
 void worker_lend_chunk(struct worker *worker, struct outbuf *empty) {
-    if (LIKELY(worker->spare.chunks != NULL)) {
+    if (UNLIKELY(worker->room.frugal)) {
+        outbuf_begin_small(empty, CHUNK_FRUGAL_BYTES);
+    } else if (LIKELY(worker->spare.chunks != NULL)) {
         outbuf_lend(empty, &worker->spare.chunks);
         stock_take(&worker->spare.chunks_stock);
     }

@@ -172,6 +172,13 @@ static inline bool worker_may_block(const struct worker *worker) {
 /* What a worker keeps for use again (pools.h): gives an outbuf that holds nothing a chunk, if there
  * is one; ends an outbuf and keeps its chunk. */
 void worker_lend_chunk(struct worker *worker, struct outbuf *empty);
+#define CHUNK_FRUGAL_BYTES 512
+/* One that is empty, and where replies will be: it begins small where memory is short. */
+static inline void worker_begin_small(const struct worker *worker, struct outbuf *out) {
+    if (UNLIKELY(worker->room.frugal) && out->head == NULL) {
+        outbuf_begin_small(out, CHUNK_FRUGAL_BYTES);
+    }
+}
 void worker_reclaim_chunk(struct worker *worker, struct outbuf *out);
 /* Takes over what is large and needed no more; it is freed in slices. */
 void worker_waste(struct worker *worker, struct arena *arena, size_t bytes);

@@ -352,3 +352,40 @@ def test_many_who_write_at_once_do_not_exceed_it(server, conn, policy):
     assert faults == []
     assert most > bytes_max * 0.95, "nobody needed more"
     assert most <= bytes_max * 1.01 + MB, "%d beyond" % (most - bytes_max)
+
+
+def crowd_until(crowd, pipe, until, replies):
+    """All ask at once, again and again; what they are answered."""
+    value, i = b"x" * 100, 0
+    while not until.is_set():
+        for c in crowd:
+            c.send(b"".join(encode("SET", "key:%d" % n, value) for n in range(i, i + pipe)))
+            i += pipe
+        for c in crowd:
+            replies.update(str(reply) for reply in c.read_some(pipe))
+
+
+@pytest.mark.parametrize("policy", ("noeviction", "allkeys-lru"))
+def test_the_buffers_of_a_crowd_are_small_while_memory_is_short(server, conn, policy):
+    """A hundred clients that are refused, or evict, held 28 KB of buffers each: 3.7 MB over the limit, and data had so much less."""
+    pipe, until, replies, most = 20, threading.Event(), set(), 0
+    crowd = [server.raw(timeout=60) for _ in range(100)]
+    try:
+        assert {c.do("PING") for c in crowd} == {"PONG"}
+        bytes_max = limit(server, conn, policy, 4 * MB)
+        writer = threading.Thread(target=crowd_until, args=(crowd, pipe, until, replies))
+        writer.start()
+        expected = (lambda: OOM in replies) if policy == "noeviction" else (lambda: stat(server, "evicted_keys") > 10000)
+        assert wait_for(expected)
+        for _ in range(200):
+            most = max(most, int(server.info_of(conn, "memory")["used_memory"]))
+        until.set()
+        writer.join()
+    finally:
+        until.set()
+        for c in crowd:
+            c.close()
+    assert replies <= {"OK", OOM} and "OK" in replies
+    assert most <= bytes_max * 1.01 + MB + len(crowd) * pipe * 150, "%d beyond" % (most - bytes_max)
+    assert wait_for(lambda: used(server) <= bytes_max)
+    assert used(server) > bytes_max - 2 * MB, "data has less than it could"

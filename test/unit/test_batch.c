@@ -101,6 +101,23 @@ Test(batch, the_pool_forgets_what_is_not_needed) {
     cr_assert_eq(batch_pool_memory(worker), 0);
 }
 
+/* 22 KB for each, however few ops it holds, were beyond maxmemory. */
+Test(batch, where_memory_is_short_it_is_small_and_not_kept) {
+    worker->room.frugal = true;
+    struct batch *batch = batch_take(worker, NULL, input, 0);
+    cr_assert_lt(batch->ops_max, BATCH_OPS_MAX);
+    cr_assert_lt(batch->request_bytes, 3000);
+    outbuf_append(&batch->out, "+OK\r\n", 5);
+    cr_assert_lt(batch->out.allocated, 1000);
+    batch_put(worker, batch);
+    worker->room.frugal = false;
+    cr_assert_eq(pool_count(), 0);
+    batch = batch_take(worker, NULL, input, 0);
+    cr_assert_eq(batch->ops_max, BATCH_OPS_MAX);
+    batch_put(worker, batch);
+    cr_assert_eq(pool_count(), 1);
+}
+
 /* What an owner does with a batch that it cuts behind its first op, and what home sees of it. */
 Test(batch, replies_that_come_ahead_stay_in_order) {
     struct batch *batch = batch_take(worker, NULL, input, 0);

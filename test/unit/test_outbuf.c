@@ -77,6 +77,28 @@ Test(outbuf, keeps_one_chunk_when_drained_and_gives_it_back_when_shrunk) {
     cr_assert_null(out.head);
 }
 
+Test(outbuf, that_begins_small_grows_and_keeps_nothing) {
+    struct outbuf out;
+    outbuf_init(&out);
+    outbuf_begin_small(&out, 512);
+    cr_assert_eq(out.allocated, sizeof(struct outbuf_chunk) + 512);
+    size_t written = 0;
+    for (; out.allocated < (size_t)2 * OUTBUF_CHUNK_BYTES; written += 100) {
+        memset(outbuf_reserve(&out, 100), 'x', 100);
+        outbuf_commit(&out, 100);
+        cr_assert(out.allocated <= 512 + sizeof(struct outbuf_chunk) ||
+                  out.allocated < 8 * written || out.allocated >= OUTBUF_CHUNK_BYTES);
+    }
+    cr_assert_eq(out.bytes, written);
+    outbuf_fini(&out);
+    outbuf_begin_small(&out, 512);
+    outbuf_append(&out, "abc", 3);
+    holds(&out, "abc");
+    outbuf_drain(&out, 3);
+    cr_assert_eq(out.allocated, 0);
+    outbuf_fini(&out);
+}
+
 Test(outbuf, written_bytes_never_move) {
     struct outbuf out;
     struct iovec first;
