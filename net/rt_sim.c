@@ -161,6 +161,7 @@ struct rt_sim {
     bool wake_due; /* a wake-up is on its way, or was not taken yet */
     bool woken;    /* it has arrived */
     bool listeners_ended;
+    unsigned host;
     void (*on_ready)(void *arg);
     void *on_ready_arg;
 };
@@ -188,6 +189,7 @@ struct sim {
     uint16_t next_port;
     struct sim_host *hosts;
     unsigned hosts_count;
+    uint32_t apart[SIM_HOSTS_MAX]; /* bits of hosts that it does not hear */
     uint64_t hash, noted;
 };
 
@@ -1007,13 +1009,19 @@ static void go_unanswered(struct connection *connection) {
     side_close(&connection->side[0], false);
 }
 
+static bool are_apart(const struct sim *sim, unsigned host, unsigned other) {
+    return sim->apart[host] >> other & 1;
+}
+
 static void on_connect(struct sim *sim, struct connection *connection) {
     struct sim_listener *listener = listener_at(sim, connection->port, connection->path);
     struct side *side = &connection->side[0], *other = &connection->side[1];
     if (side->closed) {
         return;
     }
-    if (other->rt != NULL && listener != NULL && listener->waiting == BACKLOG_MAX) {
+    bool apart = other->rt != NULL && listener != NULL && listener->rt != NULL &&
+                 are_apart(sim, other->rt->host, listener->rt->host);
+    if (apart || (other->rt != NULL && listener != NULL && listener->waiting == BACKLOG_MAX)) {
         go_unanswered(connection);
         return;
     }
@@ -1588,6 +1596,56 @@ void sim_rt_kill(struct rt *rt) {
     }
     list_init(&r->closing);
     rt_free(rt); /* and its listeners */
+}
+
+/* ---- Hosts ---- */
+
+void sim_rt_set_host(struct rt *rt, unsigned host) {
+    check(host < SIM_HOSTS_MAX);
+    sim_of(rt)->host = host;
+}
+
+/* Who has accepted it, or will. */
+static const struct rt_sim *server_of(struct sim *sim, const struct connection *connection) {
+    const struct side *side = &connection->side[0];
+    const struct sim_listener *listener = listener_at(sim, connection->port, connection->path);
+    return side->rt != NULL            ? side->rt
+           : side->accepted_by != NULL ? side->accepted_by
+           : listener != NULL          ? listener->rt
+                                       : NULL;
+}
+
+static bool is_between(struct sim *sim, const struct connection *connection, unsigned host,
+                       unsigned other) {
+    const struct rt_sim *asks = connection->side[1].rt, *server = server_of(sim, connection);
+    return asks != NULL && server != NULL &&
+           ((asks->host == host && server->host == other) ||
+            (asks->host == other && server->host == host));
+}
+
+void sim_part(struct sim *sim, unsigned host, unsigned other, bool on) {
+    check(host < SIM_HOSTS_MAX && other < SIM_HOSTS_MAX);
+    uint32_t bit = UINT32_C(1) << other, back = UINT32_C(1) << host;
+    sim->apart[host] = on ? sim->apart[host] | bit : sim->apart[host] & ~bit;
+    sim->apart[other] = on ? sim->apart[other] | back : sim->apart[other] & ~back;
+    sim_note(sim, on ? "parted" : "together", host, other, 0);
+    for (unsigned i = 0; on && i < sim->connections_count; i++) {
+        struct connection *connection = sim->connections[i];
+        if (connection != NULL && !connection->dead && is_between(sim, connection, host, other)) {
+            vanish(connection);
+        }
+    }
+}
+
+void sim_break(struct sim *sim, unsigned host, unsigned other) {
+    for (unsigned i = 0; i < sim->connections_count; i++) {
+        struct connection *connection = sim->connections[i];
+        if (connection != NULL && is_between(sim, connection, host, other)) {
+            sim_note(sim, "path-reset", connection->number, 0, 0);
+            side_break(&connection->side[0], ECONNRESET);
+            side_break(&connection->side[1], ECONNRESET);
+        }
+    }
 }
 
 static const struct rt_ops sim_ops = {

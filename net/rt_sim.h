@@ -108,6 +108,17 @@ unsigned sim_rt_buffers_held(const struct rt *rt);
  * freed. What it had under way on a disk is ended by sim_disk_crash before. */
 void sim_rt_kill(struct rt *rt);
 
+/* ---- Hosts: runtimes between which the network may fail ---- */
+
+#define SIM_HOSTS_MAX 16
+/* Where it runs; 0 if nobody says. */
+void sim_rt_set_host(struct rt *rt, unsigned host);
+/* Between two hosts nothing arrives any more: what is connected dies without a word, and who
+ * connects gets no answer. Or they are heard again. */
+void sim_part(struct sim *sim, unsigned host, unsigned other, bool on);
+/* Connections between two hosts are reset. */
+void sim_break(struct sim *sim, unsigned host, unsigned other);
+
 /* ---- Disks ---- */
 
 /* The disk of a host: its world frees it. */

@@ -263,6 +263,12 @@ static void emit_together(struct merge *merge, struct merge_waiting *waiting) {
     }
     for (uint32_t i = 0; i < count; i++) {
         emit_record(merge, &records[i]);
+#ifdef SHOAL_UNSAFE_MERGE_CUT /* the same: half of it is seen by itself */
+        if (i + 1 == count / 2) {
+            emit_exec(merge);
+            emit_multi(merge);
+        }
+#endif
     }
     if (count > 1) {
         emit_exec(merge);
@@ -304,6 +310,12 @@ static void add_part(struct merge *merge, const struct merge_run *run, struct pa
     }
     *part_of(waiting, waiting->count++) = part;
     merge->runs_waiting++;
+#ifdef SHOAL_UNSAFE_MERGE_WAIT /* for the test that the simulator's servers notice */
+    if (!run->together) {
+        emit_run(merge, part_of(waiting, 0));
+        waiting->is_void = true;
+    }
+#endif
 }
 
 void merge_add(struct merge *merge, struct merge_block *block) {

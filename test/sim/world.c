@@ -61,6 +61,7 @@ struct machine {
     struct files files;
     struct fs fs;
     unsigned starts;
+    int follows; /* the port of whom, when it starts; 0: nobody */
 };
 
 struct world {
@@ -238,7 +239,16 @@ static struct server *make_server(struct world *world, unsigned index) {
     struct server *server = server_new(&options, &err);
     check(server != NULL);
     text_fini(&err);
+    if (machine->follows != 0) { /* as the directive replicaof, which cannot be set */
+        server->role =
+            (struct role){.replica = true, .host = "127.0.0.1", .port = machine->follows};
+    }
     return server;
+}
+
+/* Users are on host 0. */
+static unsigned host_of(const struct world *world, const struct machine *machine) {
+    return (unsigned)(machine - world->machines) + 1;
 }
 
 static void make_workers(struct world *world, struct machine *machine) {
@@ -248,6 +258,7 @@ static void make_workers(struct world *world, struct machine *machine) {
     char *reason;
     check(worker_runtimes(server, rts, &reason) == 0);
     for (unsigned i = 0; i < server->workers_count; i++) {
+        sim_rt_set_host(rts[i], host_of(world, machine));
         if (machine->files.on.disk != NULL) {
             sim_rt_use_disk(rts[i], machine->files.on.disk);
         }
@@ -330,6 +341,21 @@ void world_crash(struct world *world, unsigned index, enum sim_crash crash) {
     free(machine->threads);
     machine->server = NULL;
     machine->threads = NULL;
+}
+
+void world_follow(struct world *world, unsigned index, int whom) {
+    struct machine *machine = &world->machines[index];
+    machine->follows = whom >= 0 ? world->machines[whom].port : 0;
+}
+
+void world_part(struct world *world, unsigned index, unsigned other, bool on) {
+    sim_part(world->sim, host_of(world, &world->machines[index]),
+             host_of(world, &world->machines[other]), on);
+}
+
+void world_break(struct world *world, unsigned index, unsigned other) {
+    sim_break(world->sim, host_of(world, &world->machines[index]),
+              host_of(world, &world->machines[other]));
 }
 
 struct sim_disk *world_disk(const struct world *world, unsigned index) {

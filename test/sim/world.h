@@ -8,8 +8,8 @@
  *
  * A server of a world with disks has one of its own (net/sim_disk.h), which outlives it: it may end
  * by force, or lose power, at any moment, and start again from what its disk has left. Without
- * disks there are no files at the start. Places kept for later: replication and cluster between the
- * servers of a world.
+ * disks there are no files at the start. Servers reach each other by their ports; between any two
+ * of them the network may be cut.
  *
  * Thread: one. Ownership: world_new gives, world_free takes, servers included.
  */
@@ -92,12 +92,21 @@ void world_crash(struct world *world, unsigned index, enum sim_crash crash);
 /* A server that has crashed or stopped is started from its disk. False: what it found there kept it
  * from starting, and the world's reason (world_reason) is what it said. */
 bool world_start(struct world *world, unsigned index);
+/* When it starts the next time it is a replica of that one; -1: of none. */
+void world_follow(struct world *world, unsigned index, int whom);
 /* It runs, or is about to end in good order. */
 bool world_is_up(const struct world *world, unsigned index);
 /* It has data to load, and has not got all of it yet. */
 bool world_loads(const struct world *world, unsigned index);
 /* After it has stopped: what kept it from loading; or NULL. */
 const char *world_load_failure(const struct world *world, unsigned index);
+
+/* ---- The network between servers ---- */
+
+/* Two of them do not hear each other any more; or again. */
+void world_part(struct world *world, unsigned index, unsigned other, bool on);
+/* Their connections are reset. */
+void world_break(struct world *world, unsigned index, unsigned other);
 
 /* Something is wrong: the run ends here, in the setjmp of whoever runs the world. */
 void world_fail(struct world *world, const char *format, ...) __attribute__((format(printf, 2, 3)))
