@@ -207,6 +207,7 @@ struct brain_asks {
     bool is_tls;        /* the client's connection is: it is told TLS ports, */
     bool is_ipv6;       /* and that kind of address */
     bool from_primary;  /* it came in the stream of this replica's primary, not from a client */
+    bool told;          /* SETSLOT: replicas have it already */
     struct brain_asker asker;
 };
 
@@ -220,6 +221,11 @@ bool brain_answers(struct bytes word);
  * has the newest map. */
 void brain_command(struct brain *brain, const struct bytes *words, unsigned count,
                    const struct brain_asks *asks, struct reply *reply, const struct brain_now *now);
+
+/* Whether it is a SETSLOT that would be done, and of which replicas are to know first; for so long
+ * they are waited for, 0: for ever. */
+bool brain_setslot_waits(struct brain *brain, const struct bytes *words, unsigned count,
+                         const struct brain_asks *asks, int64_t *ret_timeout_ms);
 
 /* ---- What follows ---- */
 

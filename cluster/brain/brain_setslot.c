@@ -4,8 +4,10 @@
  *   slot MIGRATING id | IMPORTING id | STABLE | NODE id   [TIMEOUT ms]
  *
  * Replicas are sent the same words, behind what was written before, so that who takes over knows
- * which slots are open; nobody waits for them. They come here with `from_primary`, and what cannot
- * be done here then (a node is not known yet) is no error. Who imports a slot and is given it takes
+ * which slots are open; and before it is done here, as what this node does then others hear of: a
+ * slot that was given to it, and has come, would be the old owner's again if a replica took over
+ * that does not know. They come there with `from_primary`, and what cannot be done then (a node is
+ * not known yet) is no error. Who imports a slot and is given it takes
  * an epoch that nobody has, without asking: its claim beats the old owner's at once.
  */
 #include "cluster/brain/brain_private.h"
@@ -16,72 +18,131 @@
 
 #include <stdio.h>
 
-static struct brain_node *known(struct brain *brain, struct bytes id, struct reply *reply,
-                                const char *unknown) {
-    struct brain_node *node = brain_node_named(brain, id);
-    if (node == NULL) {
-        reply_errorf(reply, "ERR %s %.*s", unknown, bytes_precision(id), id.ptr);
-        return NULL;
-    }
-    return node;
-}
+#define TIMEOUT_MS 2000
 
-/* The slot is on its way to, or from, that other primary. */
-static bool set_open(struct brain *brain, struct brain_opens *opens, unsigned slot, struct bytes id,
-                     struct reply *reply) {
-    struct brain_node *node = known(brain, id, reply, "I don't know about node");
-    if (node == NULL) {
+enum way { TO_MIGRATE, TO_IMPORT, TO_CLOSE, TO_GIVE };
+
+struct order {
+    enum way way;
+    unsigned slot;
+    struct brain_node *node; /* but to close */
+    int64_t timeout_ms;
+};
+
+/* ---- What is refused ---- */
+
+static bool find_node(struct brain *brain, struct order *order, struct bytes id,
+                      struct reply *reply) {
+    order->node = brain_node_named(brain, id);
+    if (order->node == NULL) {
+        reply_errorf(reply, "ERR %s %.*s",
+                     order->way == TO_GIVE ? "Unknown node" : "I don't know about node",
+                     bytes_precision(id), id.ptr);
         return false;
     }
-    if (node == brain_primary_of(brain->self)) {
+    if (order->way != TO_GIVE && order->node == brain_primary_of(brain->self)) {
         reply_error(reply, "ERR Target node is myself");
         return false;
     }
-    if (!brain_is_primary(node)) {
+    if (!brain_is_primary(order->node)) {
         reply_error(reply, "ERR Target node is not a master");
         return false;
     }
-    brain_open_set(opens, slot, node);
     return true;
 }
 
-static bool migrate(struct brain *brain, unsigned slot, struct bytes id, struct reply *reply) {
+static bool may_open(const struct brain *brain, const struct order *order, struct reply *reply) {
     struct brain_node *mine = brain_primary_of(brain->self);
-    if (mine == NULL || brain_owner(brain, slot) != mine) {
-        reply_errorf(reply, "ERR I'm not the owner of hash slot %u", slot);
+    bool is_mine = mine != NULL && brain_owner(brain, order->slot) == mine;
+    if (order->way == TO_MIGRATE && !is_mine) {
+        reply_errorf(reply, "ERR I'm not the owner of hash slot %u", order->slot);
         return false;
     }
-    return set_open(brain, &brain->migrating, slot, id, reply);
+    if (order->way == TO_IMPORT && is_mine) {
+        reply_errorf(reply, "ERR I'm already the owner of hash slot %u", order->slot);
+        return false;
+    }
+    return true;
 }
 
-static bool import(struct brain *brain, unsigned slot, struct bytes id, struct reply *reply) {
-    struct brain_node *mine = brain_primary_of(brain->self);
-    if (brain_owner(brain, slot) == mine && mine != NULL) {
-        reply_errorf(reply, "ERR I'm already the owner of hash slot %u", slot);
-        return false;
-    }
-    return set_open(brain, &brain->importing, slot, id, reply);
-}
-
-static bool give(struct brain *brain, unsigned slot, struct bytes id, const struct brain_asks *asks,
-                 struct reply *reply) {
-    struct brain_node *mine = brain_primary_of(brain->self);
-    struct brain_node *node = known(brain, id, reply, "Unknown node");
-    if (node == NULL) {
-        return false;
-    }
-    if (!brain_is_primary(node)) {
-        reply_error(reply, "ERR Target node is not a master");
-        return false;
-    }
-    struct brain_node *owner = brain_owner(brain, slot);
-    if (owner == brain->self && node != brain->self && asks->slot_keys > 0) {
+static bool may_give(const struct brain *brain, const struct order *order,
+                     const struct brain_asks *asks, struct reply *reply) {
+    if (brain_owner(brain, order->slot) == brain->self && order->node != brain->self &&
+        asks->slot_keys > 0) {
         reply_errorf(reply,
                      "ERR Can't assign hashslot %u to a different node while I still hold keys for "
                      "this hash slot.",
-                     slot);
+                     order->slot);
         return false;
     }
+    return true;
+}
+
+static const char *not_now(const struct brain *brain) {
+    return !brain_is_primary(brain->self) ? "ERR Please use SETSLOT only with masters."
+           : brain_imports_any(brain)     ? "ERR Slot import in progress."
+           : brain_exports_any(brain)     ? "ERR Slot export in progress."
+                                          : NULL;
+}
+
+static bool read_timeout(const struct bytes *words, unsigned *count, struct order *order,
+                         struct reply *reply) {
+    const char *why = NULL;
+    order->timeout_ms = TIMEOUT_MS;
+    if (*count >= 4 && bytes_is(words[*count - 1], "TIMEOUT")) {
+        why = "ERR Missing timeout value";
+    } else if (*count >= 5 && bytes_is(words[*count - 2], "TIMEOUT")) {
+        why = !num_parse_i64(words[*count - 1], &order->timeout_ms)
+                  ? "ERR timeout is not an integer or out of range"
+              : order->timeout_ms < 0 ? "ERR timeout is negative"
+                                      : NULL;
+        *count -= 2;
+    }
+    if (why != NULL) {
+        reply_error(reply, why);
+    }
+    return why == NULL;
+}
+
+static bool read_order(struct brain *brain, const struct bytes *words, unsigned count,
+                       const struct brain_asks *asks, struct order *order, struct reply *reply) {
+    int64_t slot;
+    const char *why = asks->from_primary ? NULL : not_now(brain);
+    if (why != NULL) {
+        reply_error(reply, why);
+        return false;
+    }
+    if (!num_parse_i64(words[1], &slot) || slot < 0 || slot >= MAP_SLOTS) {
+        reply_error(reply, "ERR Invalid or out of range slot");
+        return false;
+    }
+    if (!read_timeout(words, &count, order, reply)) {
+        return false;
+    }
+    order->slot = (unsigned)slot;
+    if (count == 3 && bytes_is(words[2], "STABLE")) {
+        order->way = TO_CLOSE;
+        return true;
+    }
+    if (count == 4 && bytes_is(words[2], "NODE")) {
+        order->way = TO_GIVE;
+        return find_node(brain, order, words[3], reply) && may_give(brain, order, asks, reply);
+    }
+    if (count == 4 && (bytes_is(words[2], "MIGRATING") || bytes_is(words[2], "IMPORTING"))) {
+        order->way = bytes_is(words[2], "MIGRATING") ? TO_MIGRATE : TO_IMPORT;
+        return may_open(brain, order, reply) && find_node(brain, order, words[3], reply);
+    }
+    reply_error(reply, "ERR Invalid CLUSTER SETSLOT action or number of arguments. Try CLUSTER "
+                       "HELP");
+    return false;
+}
+
+/* ---- What is done ---- */
+
+static void give(struct brain *brain, unsigned slot, struct brain_node *node,
+                 const struct brain_asks *asks) {
+    struct brain_node *mine = brain_primary_of(brain->self);
+    struct brain_node *owner = brain_owner(brain, slot);
     bool was_mine = owner != NULL && owner == mine;
     if (asks->slot_keys == 0 || node != mine) {
         brain_open_set(&brain->migrating, slot, NULL);
@@ -103,7 +164,27 @@ static bool give(struct brain *brain, unsigned slot, struct bytes id, const stru
         brain_follow(brain, node);
     }
     brain_announce(brain);
-    return true;
+}
+
+static void carry_out(struct brain *brain, const struct order *order,
+                      const struct brain_asks *asks) {
+    switch (order->way) {
+    case TO_MIGRATE:
+        brain_open_set(&brain->migrating, order->slot, order->node);
+        break;
+    case TO_IMPORT:
+        brain_open_set(&brain->importing, order->slot, order->node);
+        break;
+    case TO_CLOSE:
+        brain_open_set(&brain->migrating, order->slot, NULL);
+        brain_open_set(&brain->importing, order->slot, NULL);
+        break;
+    case TO_GIVE:
+        give(brain, order->slot, order->node, asks);
+        break;
+    }
+    brain_touch_file(brain);
+    brain_update_state(brain);
 }
 
 static void tell_replicas(struct brain *brain, const struct bytes *words, unsigned count) {
@@ -162,61 +243,31 @@ void brain_opens_told(struct brain *brain, struct bytes opens) {
     brain_touch_file(brain);
 }
 
+bool brain_setslot_waits(struct brain *brain, const struct bytes *words, unsigned count,
+                         const struct brain_asks *asks, int64_t *ret_timeout_ms) {
+    struct outbuf unseen;
+    struct reply quiet;
+    struct order order;
+    outbuf_init(&unseen);
+    reply_init(&quiet, &unseen, 2);
+    bool good = count >= 3 && bytes_is(words[0], "SETSLOT") && !asks->from_primary &&
+                read_order(brain, words, count, asks, &order, &quiet);
+    outbuf_fini(&unseen);
+    *ret_timeout_ms = good ? order.timeout_ms : 0;
+    return good;
+}
+
 static void set_slot(struct brain *brain, const struct bytes *words, unsigned count,
                      const struct brain_asks *asks, struct reply *reply) {
-    int64_t slot, timeout_ms;
-    unsigned rest = count;
-    if (!brain_is_primary(brain->self) && !asks->from_primary) {
-        reply_error(reply, "ERR Please use SETSLOT only with masters.");
+    struct order order;
+    if (!read_order(brain, words, count, asks, &order, reply)) {
         return;
     }
-    if (brain_imports_any(brain) && !asks->from_primary) {
-        reply_error(reply, "ERR Slot import in progress.");
-        return;
+    carry_out(brain, &order, asks);
+    if (!asks->from_primary && !asks->told) {
+        tell_replicas(brain, words, count);
     }
-    if (brain_exports_any(brain) && !asks->from_primary) {
-        reply_error(reply, "ERR Slot export in progress.");
-        return;
-    }
-    if (!num_parse_i64(words[1], &slot) || slot < 0 || slot >= MAP_SLOTS) {
-        reply_error(reply, "ERR Invalid or out of range slot");
-        return;
-    }
-    if (count >= 4 && bytes_is(words[count - 1], "TIMEOUT")) {
-        reply_error(reply, "ERR Missing timeout value");
-        return;
-    }
-    if (count >= 5 && bytes_is(words[count - 2], "TIMEOUT")) {
-        if (!num_parse_i64(words[count - 1], &timeout_ms)) {
-            reply_error(reply, "ERR timeout is not an integer or out of range");
-            return;
-        }
-        rest -= 2;
-    }
-    bool done;
-    if (rest == 4 && bytes_is(words[2], "MIGRATING")) {
-        done = migrate(brain, (unsigned)slot, words[3], reply);
-    } else if (rest == 4 && bytes_is(words[2], "IMPORTING")) {
-        done = import(brain, (unsigned)slot, words[3], reply);
-    } else if (rest == 3 && bytes_is(words[2], "STABLE")) {
-        brain_open_set(&brain->migrating, (unsigned)slot, NULL);
-        brain_open_set(&brain->importing, (unsigned)slot, NULL);
-        done = true;
-    } else if (rest == 4 && bytes_is(words[2], "NODE")) {
-        done = give(brain, (unsigned)slot, words[3], asks, reply);
-    } else {
-        reply_error(reply, "ERR Invalid CLUSTER SETSLOT action or number of arguments. Try CLUSTER "
-                           "HELP");
-        return;
-    }
-    if (done) {
-        brain_touch_file(brain);
-        brain_update_state(brain);
-        if (!asks->from_primary) {
-            tell_replicas(brain, words, count);
-        }
-        reply_ok(reply);
-    }
+    reply_ok(reply);
 }
 
 void brain_setslot(struct brain *brain, const struct bytes *words, unsigned count,

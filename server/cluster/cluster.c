@@ -16,6 +16,7 @@
 #include "net/file.h"
 #include "net/rt_file.h"
 #include "net/tls.h"
+#include "server/call/errors.h"
 #include "server/cluster/cluster_map.h"
 #include "server/cluster/letters.h"
 #include "server/cluster/shared_fate.h"
@@ -62,6 +63,8 @@ struct cluster {
     bool map_changed;
     unsigned fate; /* enum shared_fate, as it was said last */
     struct list asked;
+    struct list telling; /* those that replicas are to know first */
+    uint64_t tellings;
     int64_t tick_ms;
     bool stopping, asleep;
 };
@@ -479,18 +482,23 @@ static void publish_map(struct cluster *cluster) {
 
 /* ---- Questions ---- */
 
-static void run(struct cluster *cluster, struct ask_letter *letter) {
-    struct outbuf out;
-    struct reply reply;
-    struct brain_asks asks = {
+static struct brain_asks asks_of(const struct ask_letter *letter) {
+    return (struct brain_asks){
         .keys = letter->asked->keys,
         .slot_keys = letter->asked->slot_keys,
         .my_ip = letter->asked->my_ip[0] != 0 ? letter->asked->my_ip : NULL,
         .is_tls = letter->asked->is_tls,
         .is_ipv6 = letter->asked->is_ipv6,
         .from_primary = letter->asked->from_primary,
+        .told = letter->asked->told,
         .asker = {letter->asked->client, letter->letter.message.home},
     };
+}
+
+static void run(struct cluster *cluster, struct ask_letter *letter) {
+    struct outbuf out;
+    struct reply reply;
+    struct brain_asks asks = asks_of(letter);
     uint64_t before = brain_version(cluster->brain);
     outbuf_init(&out);
     reply_init(&reply, &out, letter->asked->resp);
@@ -503,6 +511,73 @@ static void run(struct cluster *cluster, struct ask_letter *letter) {
     letter->changes = letter->version != before;
     letter->map_number = cluster->maps_made + cluster->map_changed;
     list_push_back(&cluster->asked, &letter->node);
+}
+
+/* ---- SETSLOT ---- */
+
+/* Replicas are sent the words, if there are any that understand them; then those that have them are
+ * waited for. Two letters: what the first had sent is in the stream when the second one comes. */
+static void send_telling(struct cluster *cluster, uint64_t telling, const struct bytes *words,
+                         unsigned count, bool forgets) {
+    struct import_letter *letter = must_calloc(1, sizeof *letter + words_bytes(words, count));
+    copy_words(letter->words, words, count);
+    letter->message = (struct message){.kind = MESSAGE_CLUSTER_IMPORT, .home = POST_ONE_WAY};
+    letter->telling = telling;
+    letter->forgets = forgets;
+    letter->count = count;
+    post_send(cluster->server->office, cluster->thread, 0, &letter->message);
+}
+
+static bool tells_first(struct cluster *cluster, struct ask_letter *letter) {
+    struct brain_asks asks = asks_of(letter);
+    struct bytes words[8] = {BYTES("CLUSTER")};
+    int64_t timeout_ms;
+    if (letter->asked->at_once || letter->asked->told || letter->count >= 8 || cluster->stopping ||
+        !brain_setslot_waits(cluster->brain, letter->words, letter->count, &asks, &timeout_ms)) {
+        return false;
+    }
+    memcpy(words + 1, letter->words, letter->count * sizeof *words);
+    letter->telling = ++cluster->tellings;
+    letter->until_ms = timeout_ms == 0 || timeout_ms > INT32_MAX
+                           ? INT64_MAX
+                           : rt_mono_ms(cluster->rt) + timeout_ms;
+    list_push_back(&cluster->telling, &letter->node);
+    send_telling(cluster, letter->telling, words, letter->count + 1, false);
+    return true;
+}
+
+/* Nothing is done. */
+static void answer_told(struct cluster *cluster, struct ask_letter *letter, const char *reply) {
+    text_append_text(&letter->reply, reply);
+    letter->version = cluster->saving.done;
+    letter->map_number = cluster->maps_taken;
+    list_push_back(&cluster->asked, &letter->node);
+}
+
+static void was_told(struct cluster *cluster, uint64_t telling, enum telling what) {
+    LIST_EACH_SAFE(&cluster->telling, node) {
+        struct ask_letter *letter = LIST_ENTRY(node, struct ask_letter, node);
+        if (letter->telling == telling && what == TELLING_SENT) {
+            send_telling(cluster, telling, NULL, 0, false);
+        } else if (letter->telling == telling && what == TELLING_NOBODY) {
+            list_remove(&letter->node);
+            run(cluster, letter);
+        } else if (letter->telling == telling) {
+            list_remove(&letter->node);
+            answer_told(cluster, letter, CLUSTER_TOLD);
+        }
+    }
+}
+
+static void give_up_telling(struct cluster *cluster) {
+    LIST_EACH_SAFE(&cluster->telling, node) {
+        struct ask_letter *letter = LIST_ENTRY(node, struct ask_letter, node);
+        if (cluster->stopping || rt_mono_ms(cluster->rt) >= letter->until_ms) {
+            list_remove(&letter->node);
+            send_telling(cluster, letter->telling, NULL, 0, true);
+            answer_told(cluster, letter, "-" ERR_NO_REPLICAS "\r\n");
+        }
+    }
 }
 
 /* What it changes stays, and is told to nobody before it is on the disk; whoever has asked for it
@@ -559,8 +634,15 @@ static void take_settings(struct cluster *cluster, struct cluster_settings *sett
 static void take_letter(struct cluster *cluster, struct cluster_letter *letter) {
     switch (letter->kind) {
     case LETTER_ASK:
-        run(cluster, (struct ask_letter *)letter);
+        if (!tells_first(cluster, (struct ask_letter *)letter)) {
+            run(cluster, (struct ask_letter *)letter);
+        }
         return;
+    case LETTER_TOLD: {
+        const struct told_letter *told = (const struct told_letter *)letter;
+        was_told(cluster, told->telling, told->what);
+        break;
+    }
     case LETTER_SETTINGS:
         take_settings(cluster, ((struct settings_letter *)letter)->settings);
         break;
@@ -662,6 +744,7 @@ bool cluster_turn(struct cluster *cluster) {
         tls_tick(cluster->rt);
         brain_tick(cluster->brain, now(cluster));
     }
+    give_up_telling(cluster);
     save(cluster);
     publish_map(cluster);
     answer(cluster);
@@ -718,6 +801,7 @@ struct cluster *cluster_new(struct server *server, struct rt *rt, struct text *e
     cluster->wires = wires_new(rt, &wires_user, cluster);
     choose_tls(cluster);
     list_init(&cluster->asked);
+    list_init(&cluster->telling);
     text_init(&cluster->saving.text);
     server->threads[cluster->thread] = rt;
     const struct config *config = server->at_start;
@@ -809,6 +893,13 @@ void cluster_tell_import_gone(struct worker *worker, uint64_t client, bool silen
     letter->client = client;
     letter->silent = silent;
     send_letter(worker, &letter->letter, LETTER_GONE, POST_ONE_WAY);
+}
+
+void cluster_tell_told(struct worker *worker, uint64_t telling, unsigned what) {
+    struct told_letter *letter = must_calloc(1, sizeof *letter);
+    letter->telling = telling;
+    letter->what = (enum telling)what;
+    send_letter(worker, &letter->letter, LETTER_TOLD, POST_ONE_WAY);
 }
 
 void cluster_tell_import_held(struct worker *worker, uint64_t client) {

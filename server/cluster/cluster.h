@@ -46,8 +46,12 @@ struct cluster_asked {
     uint64_t client;          /* who asks, of this worker's */
     char my_ip[48];
     bool is_tls, is_ipv6, from_primary;
+    bool at_once; /* others stand still meanwhile: it waits for no replica */
+    bool told;    /* SETSLOT: it is asked again, as its answer was CLUSTER_TOLD */
     uint8_t resp;
 };
+/* Replicas have it: keys are counted anew, and it is done. */
+#define CLUSTER_TOLD "+TOLD\r\n"
 /* The words are copied; `asked` stays until `done`. */
 void cluster_ask(struct worker *worker, const struct bytes *words, unsigned count,
                  struct cluster_asked *asked);
@@ -60,13 +64,15 @@ void cluster_heard(struct worker *worker, struct message *message);
 void cluster_publish(struct worker *worker, struct bytes channel, struct bytes message,
                      bool sharded);
 
+/* Worker 0, of a SETSLOT (letters.h). */
+void cluster_tell_told(struct worker *worker, uint64_t telling, unsigned what);
 /* Worker 0: one more replica reads the stream. */
 void cluster_tell_followed(struct worker *worker);
 /* Worker 0: nothing is written here from this offset on. */
 void cluster_tell_paused(struct worker *worker, uint64_t offset);
 /* Of slots that come here at once (imports.h): nothing of their connection is on its way any more;
- * all replicas have what came by it; worker 0: what came has been dropped; all keys of this replica are new, and the
- * copy says this of slots on their way (brain_synced). */
+ * all replicas have what came by it; worker 0: what came has been dropped; all
+ * keys of this replica are new, and the copy says this of slots on their way (brain_synced). */
 void cluster_tell_import_gone(struct worker *worker, uint64_t client, bool silent);
 void cluster_tell_import_held(struct worker *worker, uint64_t client);
 void cluster_tell_import_dropped(struct worker *worker, const char *name);

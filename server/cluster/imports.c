@@ -56,8 +56,27 @@ static void hold(struct client *client) {
     }
 }
 
+/* SETSLOT: who reads the stream, and what becomes of it there. */
+static void tell_first(struct worker *worker, const struct import_letter *letter) {
+    uint32_t replicas = wait_acking(worker);
+    if (letter->count > 0 && replicas > 0 &&
+        primary_all_read(worker->server->primary, RDB_VERSION_VALKEY)) {
+        feed_publish(worker, letter->words, letter->count);
+        cluster_tell_told(worker, letter->telling, TELLING_SENT);
+    } else if (letter->count > 0) {
+        cluster_tell_told(worker, letter->telling, TELLING_NOBODY);
+    } else {
+        wait_telling(worker, letter->telling, replicas, letter->forgets);
+    }
+}
+
 void import_heard(struct worker *worker, struct message *message) {
     struct import_letter *letter = (struct import_letter *)message;
+    if (letter->telling != 0) {
+        tell_first(worker, letter);
+        free(letter);
+        return;
+    }
     if (letter->client == 0) {
         /* Older ones answer with an error what comes of it, and may end by that. */
         if (primary_all_read(worker->server->primary, RDB_VERSION_VALKEY)) {

@@ -22,6 +22,7 @@ enum cluster_letter_kind {
     LETTER_SETTINGS, /* struct settings_letter; freed there, as are those that follow */
     LETTER_PAUSED,   /* struct paused_letter */
     LETTER_FOLLOWED, /* a word: one more replica reads the stream */
+    LETTER_TOLD,     /* struct told_letter */
     LETTER_PUBLISH,  /* struct publish_letter */
     LETTER_GONE,     /* struct gone_letter */
     LETTER_HELD,     /* struct held_letter */
@@ -42,6 +43,8 @@ struct ask_letter {
     struct list_node node; /* of those that wait for the disk or the map */
     struct cluster_asked *asked;
     struct text reply;
+    uint64_t telling;    /* replicas are told of it first, by this number */
+    int64_t until_ms;    /* and waited for, mono */
     bool changes;        /* it was a change */
     uint64_t version;    /* that must be on the disk, */
     uint64_t map_number; /* and that every worker must have */
@@ -58,6 +61,14 @@ struct settings_letter {
 struct paused_letter {
     struct cluster_letter letter;
     uint64_t offset;
+};
+
+/* What has become of a SETSLOT that replicas are to know first (struct import_letter). */
+enum telling { TELLING_NOBODY, TELLING_SENT, TELLING_KNOWN };
+struct told_letter {
+    struct cluster_letter letter;
+    uint64_t telling;
+    enum telling what;
 };
 
 /* Nothing of this connection, by which slots came, is on its way any more. */
@@ -88,7 +99,10 @@ struct dropped_letter {
 /* From the thread to a worker: MESSAGE_CLUSTER_IMPORT, freed there (imports.h). */
 struct import_letter {
     struct message message;
-    uint64_t client;      /* to whom; 0: to replicas of this node */
+    uint64_t client;      /* to whom; 0: to replicas of this node; */
+    uint64_t telling;     /* of which it is wanted to know who has it, when the words were sent:
+                             by another letter, without any */
+    bool forgets;         /* the same: or no longer */
     bool holds;           /* nothing is said: replicas shall have what came by it */
     unsigned count;       /* 0: the connection shall end */
     struct bytes words[]; /* and what they name */

@@ -120,14 +120,22 @@ static void send_news(const struct replica *replica, enum replica_news_kind kind
               (struct replica_news){.kind = kind, .client = replica->id, .offset = offset});
 }
 
+static void send_wait(struct worker *worker, uint64_t id, uint64_t command,
+                      const struct replica_wait *wait) {
+    send_home(worker, (struct replica_news){.kind = wait->ends ? REPLICA_WAIT_ENDS : REPLICA_WAIT,
+                                            .client = id,
+                                            .offset = command,
+                                            .count = wait->wanted,
+                                            .on_disks = wait->on_disks,
+                                            .here = wait->here});
+}
+
 void replica_send_wait(struct client *client, const struct replica_wait *wait) {
-    send_home(client->worker,
-              (struct replica_news){.kind = wait->ends ? REPLICA_WAIT_ENDS : REPLICA_WAIT,
-                                    .client = client->id,
-                                    .offset = client->commands,
-                                    .count = wait->wanted,
-                                    .on_disks = wait->on_disks,
-                                    .here = wait->here});
+    send_wait(client->worker, client->id, client->commands, wait);
+}
+
+void replica_send_wait_of(struct worker *worker, uint64_t id, const struct replica_wait *wait) {
+    send_wait(worker, id, 0, wait);
 }
 
 void replica_is_gone(struct worker *worker, uint64_t client) {

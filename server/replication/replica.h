@@ -153,6 +153,7 @@ struct replica_wait {
     uint32_t wanted;
 };
 void replica_send_wait(struct client *client, const struct replica_wait *wait);
+void replica_send_wait_of(struct worker *worker, uint64_t id, const struct replica_wait *wait);
 
 /* MESSAGE_STREAM. */
 void replica_mail_arrived(struct worker *worker, struct message *message);

@@ -7,6 +7,7 @@
 #include "server/call/errors.h"
 #include "server/client/client.h"
 #include "server/cluster/cluster.h"
+#include "server/cluster/letters.h"
 #include "server/persistence/wal.h"
 #include "server/replication/replica.h"
 #include "server/worker/shared.h"
@@ -84,7 +85,21 @@ bool wait_is_on_disk(const struct worker *worker) {
            shared_wal_safe(worker->server->shared, WAL_SYNCED) >= wal->mark;
 }
 
+/* No client's id is as high. */
+#define TELLING (UINT64_C(1) << 63)
+
+void wait_telling(struct worker *worker, uint64_t telling, uint32_t wanted, bool ends) {
+    replica_send_wait_of(worker, telling | TELLING,
+                         &(struct replica_wait){.ends = ends, .wanted = wanted});
+}
+
 static void heard(struct worker *worker, const struct acknowledged_mail *mail) {
+    if (mail->client & TELLING) {
+        if (mail->enough) {
+            cluster_tell_told(worker, mail->client & ~TELLING, TELLING_KNOWN);
+        }
+        return;
+    }
     struct client *client = client_of_id(worker, mail->client);
     bool disks = client != NULL && client->wait.kind == &kind_disks;
     if (client != NULL && client->flags & CLIENT_IMPORTS) { /* it waits for nothing itself */

@@ -25,6 +25,9 @@ struct worker;
 void wait_replicas(struct client *client, uint32_t wanted, int64_t until_ms);
 /* WAITAOF; `here`: on ours, too. */
 void wait_disks(struct client *client, bool here, uint32_t wanted, int64_t until_ms);
+/* Worker 0, for the cluster's thread: until so many have what this worker has published before, or
+ * (`ends`) no longer; cluster_tell_told. */
+void wait_telling(struct worker *worker, uint64_t telling, uint32_t wanted, bool ends);
 /* Replicas that say how far they are: what nobody has written they all have. */
 uint32_t wait_acking(const struct worker *worker);
 /* Whether all that anything here may tell of is on our disk now. */

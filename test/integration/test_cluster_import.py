@@ -2,6 +2,7 @@
 """Slots that come at once with their keys (CLUSTER SYNCSLOTS): the source is played by hand, so that each state can be looked at, or is
 a Valkey under writes. What is played by hand is asked of a Valkey, too."""
 
+import signal
 import socket
 import struct
 import threading
@@ -453,6 +454,46 @@ def test_who_takes_over_knows_which_slots_are_open(nodes, kinds):
     assert opened(replica) == ["[3300-<-%s]" % my_id(source)]
     with replica.raw() as c:
         assert wait_for(lambda: c.do("ASKING") == "OK" and c.do("GET", COMES) == b"1")
+
+
+@pytest.mark.parametrize("kinds", [("shoal", "shoal"), pytest.param(("shoal", "valkey"), marks=ONCE), pytest.param(("valkey", "shoal"), marks=ONCE), pytest.param(("valkey", "valkey"), marks=ONCE)], ids="-".join)
+def test_replicas_know_of_an_open_slot_before_who_opens_it(nodes, kinds):
+    """SETSLOT was told to them behind, so who took over in between had another idea of whose the slot was."""
+    source, target = pair(nodes, "shoal", kinds[0])
+    replica = follow(nodes, kinds[1], target, source)
+    there = my_id(source)
+
+    def opened(node):
+        return [word for word in table(node)[my_id(node)]["slots"] if word.startswith("[")]
+
+    def set_slot(*words):
+        return str(ask(target, "CLUSTER", "SETSLOT", *words))
+
+    replica.stand_still()
+    try:
+        for words in (("9000", "MIGRATING", there, "TIMEOUT", "100"), ("9000", "STABLE", "TIMEOUT", "1"), ("9000", "NODE", there, "TIMEOUT", "100"), ("9000", "MIGRATING", there)):
+            assert set_slot(*words) == "NOREPLICAS Not enough good replicas to write."
+            assert opened(target) == [] and table(target)[my_id(target)]["slots"] == ["8192-16383"]
+        for words, error in (
+            (("9000", "MIGRATING", there, "TIMEOUT", "-1"), "timeout is negative"),
+            (("9000", "MIGRATING", there, "TIMEOUT", "x"), "timeout is not an integer or out of range"),
+            (("9000", "MIGRATING", there, "TIMEOUT"), "Missing timeout value"),
+            (("5", "MIGRATING", there, "TIMEOUT", "0"), "I'm not the owner of hash slot 5"),
+            (("9000", "MIGRATING", "f" * 40), "I don't know about node " + "f" * 40),
+        ):
+            assert set_slot(*words) == "ERR " + error
+        c = target.raw(timeout=60)
+        c.send(encode("CLUSTER", "SETSLOT", "9001", "MIGRATING", there, "TIMEOUT", "0"))
+        for _ in range(20):
+            assert opened(target) == []
+    finally:
+        replica.proc.send_signal(signal.SIGCONT)
+    assert c.read() == "OK"
+    c.close()
+    assert "[9001->-%s]" % there in opened(target) and "[9001->-%s]" % there in opened(replica)
+    for i in range(9100, 9150):
+        assert set_slot(str(i), "MIGRATING", there) == "OK"
+        assert "[%d->-%s]" % (i, there) in opened(replica)
 
 
 @pytest.mark.parametrize("kinds", [("shoal", "shoal"), pytest.param(("shoal", "valkey"), marks=ONCE)], ids="-".join)

@@ -54,7 +54,7 @@ struct question {
     uint64_t keys, slot_keys;
     int slot; /* whose keys are wanted, or -1 */
     char my_ip[48];
-    bool is_tls, is_ipv6, from_primary, establishes;
+    bool is_tls, is_ipv6, from_primary, establishes, at_once, told;
     uint8_t resp;
     uint64_t client;
 };
@@ -86,6 +86,8 @@ static bool ask_words(struct worker *worker, const struct bytes *list, uint32_t 
             .is_tls = question->is_tls,
             .is_ipv6 = question->is_ipv6,
             .from_primary = question->from_primary,
+            .at_once = question->at_once,
+            .told = question->told,
             .client = question->client,
             .resp = question->resp,
         };
@@ -105,10 +107,21 @@ static bool ask_part(struct worker *worker, const void *args, void *part) {
     return ask_words(worker, question->words->list, question->words->count, question, part);
 }
 
+static void count_then_ask(struct exec *x, const struct question *question);
+
 static void ask_done(struct exec *x, const struct scatter_result *result) {
     const struct question *question = result->args;
     struct asking *asking = *(struct asking **)result->parts[0];
     struct bytes reply = text_bytes(&asking->reply);
+    if (bytes_equal(reply, BYTES(CLUSTER_TOLD))) {
+        struct question again = *question;
+        again.told = true;
+        again.keys = again.slot_keys = 0;
+        text_fini(&asking->reply);
+        free(asking);
+        count_then_ask(x, &again);
+        return;
+    }
     if (reply.len > 3 && reply.ptr[0] == '-') { /* so that it counts as one */
         reply_error_bytes(x->reply, bytes_make(reply.ptr + 1, reply.len - 3));
     } else {
@@ -200,6 +213,10 @@ static void count_done(struct exec *x, const struct scatter_result *result) {
     ask(x, &question);
 }
 
+static void count_then_ask(struct exec *x, const struct question *question) {
+    scatter_all(x, count_part, sizeof(struct counted), question, sizeof *question, count_done);
+}
+
 /* ---- Which facts a command needs ---- */
 
 static bool needs_keys(const struct command *row) {
@@ -241,6 +258,7 @@ void command_cluster_asked(struct exec *x) {
         .is_tls = x->client->flags & CLIENT_TLS,
         .is_ipv6 = x->client->flags & CLIENT_IPV6,
         .from_primary = x->client->upstream != NULL,
+        .at_once = x->client->txn != NULL,
         .client = x->client->id,
         .resp = x->reply->resp,
     };
@@ -255,7 +273,7 @@ void command_cluster_asked(struct exec *x) {
     }
     note_my_ip(x->client, question.my_ip);
     if (needs_keys(x->command) || question.establishes) {
-        scatter_all(x, count_part, sizeof(struct counted), &question, sizeof question, count_done);
+        count_then_ask(x, &question);
     } else {
         ask(x, &question);
     }
