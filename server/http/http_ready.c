@@ -21,7 +21,8 @@ const char *http_not_ready(const struct worker *worker) {
            : worker->lacks_replicas          ? "writes are refused: there are too few replicas"
            : worker->hindered_by_disk        ? "writes are refused: the data could not be saved"
            : config->maxmemory > 0 && !evicts &&
-                   shared_used_memory(server->shared) >= config->maxmemory
+                   (shared_lacks_room(server->shared) ||
+                    shared_used_memory(server->shared) >= config->maxmemory)
                ? "writes are refused: maxmemory is reached"
                : NULL;
 }

@@ -245,6 +245,7 @@ static void note_over(struct worker *worker, bool over) {
         room->over_ms += over ? 0 : now_ms - room->over_since_ms;
         room->over_since_ms = now_ms;
         room->over = over;
+        shared_set_lacks_room(worker->server->shared, worker->id, over);
     }
 }
 

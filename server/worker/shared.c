@@ -37,6 +37,7 @@ struct room_line {
     _Alignas(LINE) _Atomic size_t used;
     _Atomic size_t keys;
     _Atomic uint64_t score;
+    _Atomic bool lacks;
     _Alignas(LINE) _Atomic size_t asked; /* written by others */
 };
 
@@ -245,6 +246,18 @@ void shared_set_used_memory(struct shared_counters *shared, unsigned worker, siz
     atomic_store_explicit(&shared->room_lines[worker].keys, keys_bytes, memory_order_relaxed);
     atomic_store_explicit(&shared->room_lines[worker].used, bytes, memory_order_relaxed);
     atomic_store_explicit(&shared->room_lines[worker].score, score, memory_order_relaxed);
+}
+
+void shared_set_lacks_room(struct shared_counters *shared, unsigned worker, bool lacks) {
+    atomic_store_explicit(&shared->room_lines[worker].lacks, lacks, memory_order_relaxed);
+}
+
+bool shared_lacks_room(const struct shared_counters *shared) {
+    bool lacks = false;
+    for (unsigned i = 0; i < shared->workers; i++) {
+        lacks |= atomic_load_explicit(&shared->room_lines[i].lacks, memory_order_relaxed);
+    }
+    return lacks;
 }
 
 size_t shared_used_memory(const struct shared_counters *shared) {

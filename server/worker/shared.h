@@ -57,6 +57,9 @@ void shared_lease_return(struct shared_counters *shared, size_t bytes);
 void shared_set_used_memory(struct shared_counters *shared, unsigned worker, size_t bytes,
                             size_t keys_bytes, uint64_t score);
 size_t shared_used_memory(const struct shared_counters *shared);
+/* Whether a worker uses more than it could lease, as it last looked; and whether any does. */
+void shared_set_lacks_room(struct shared_counters *shared, unsigned worker, bool lacks);
+bool shared_lacks_room(const struct shared_counters *shared);
 /* Whose keys are the best to do without: of another whose score is more than the margin above this
  * one's; if there is none, of the one with the most of those whose score is about the same and
  * whose keys take more than so many bytes: else one that has lost keys by chance would lose ever

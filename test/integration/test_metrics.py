@@ -481,6 +481,24 @@ def test_not_ready_while_writes_are_refused(served):
         assert wait_for(lambda: "ERR" not in str(c.do("BGSAVE")) and get(s, "/readyz")[0] == 200)
 
 
+def test_not_ready_where_one_shard_refuses_writes(served):
+    """What is left of the limit, up to 1%, is leased by other shards: it was ready, and every write was refused."""
+    s = served(maxmemory_policy="noeviction")
+    with s.raw() as c:
+        c.do("CONFIG", "SET", "maxmemory", str(int(s.info("memory")["used_memory"]) + (4 << 20)))
+        refused = 0
+        for i in range(100000):
+            refused = refused + 1 if "OOM" in str(c.do("SET", "{t}:%d" % i, "x" * 2000)) else 0
+            if refused == 20:
+                break
+        assert refused == 20
+        assert wait_for(lambda: get(s, "/readyz")[::2] == (503, "writes are refused: maxmemory is reached\n"))
+        assert "OOM" in str(c.do("SET", "{t}", "x" * 2000))
+        c.do("FLUSHALL")
+        assert wait_for(lambda: get(s, "/readyz")[0] == 200)
+        assert c.do("SET", "{t}", "x" * 2000) == "OK"
+
+
 def test_not_ready_when_memory_is_used_up(served):
     s = served(maxmemory_policy="noeviction")
     with s.raw() as c:
