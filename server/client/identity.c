@@ -100,13 +100,15 @@ void worker_take_users(struct worker *worker, const struct acl_users *users, uin
     worker->users_number = number;
     LIST_EACH_SAFE(&worker->clients.all, node) {
         struct client *client = LIST_ENTRY(node, struct client, node);
-        const struct acl_user *user =
-            client_is_closing(client) ? NULL : acl_users_find(users, client->user->name);
-        if (user != NULL && user != client->user) {
+        if (client_is_closing(client) || client->user == NULL) {
+            continue; /* a link of this server's own has no user */
+        }
+        const struct acl_user *user = acl_users_find(users, client->user->name);
+        if (user == NULL) {
+            expel(client, client->id == asker);
+        } else if (user != client->user) {
             become(client, user);
             worker->server->handlers->client_rights_changed(client, client->id == asker);
-        } else if (user == NULL && !client_is_closing(client)) {
-            expel(client, client->id == asker);
         }
     }
     acl_users_unref(before);

@@ -210,6 +210,22 @@ def test_who_writes_is_refused(start_server):
         assert wait_for(lambda: c.do("GET", "own") == b"3")
 
 
+def test_users_may_change_while_it_follows(start_server):
+    """Its link has no user: whatever changed one there, ACL SETUSER or a password, looked for that and the server crashed."""
+    primary, replica = start_server(), start_server()
+    follow(replica, primary)
+    with primary.raw() as c, replica.raw() as r:
+        full = primary.info("stats")["sync_full"]
+        assert r.do("ACL", "SETUSER", "alice", "on", "nopass", "~*", "+@all") == "OK"
+        assert r.do("ACL", "SETUSER", "alice", "-@write") == "OK"
+        assert r.do("CONFIG", "SET", "requirepass", "secret") == "OK"
+        assert r.do("CONFIG", "SET", "requirepass", "") == "OK"
+        assert r.do("ACL", "DELUSER", "alice") == 1
+        assert c.do("SET", "key", "value") == "OK"
+        assert wait_for(lambda: r.do("GET", "key") == b"value")
+        assert is_up(replica) and primary.info("stats")["sync_full"] == full
+
+
 def test_who_watches_blocks_or_tracks_hears_of_what_comes(start_server):
     primary, replica = start_server(), start_server()
     follow(replica, primary)

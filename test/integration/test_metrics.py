@@ -482,7 +482,7 @@ def test_not_ready_while_writes_are_refused(served):
 
 
 def test_not_ready_where_one_shard_refuses_writes(served):
-    """What is left of the limit, up to 1%, is leased by other shards: it was ready, and every write was refused."""
+    """Who may be refused though another shard has some of the limit left, and when there is room again."""
     s = served(maxmemory_policy="noeviction")
     with s.raw() as c:
         c.do("CONFIG", "SET", "maxmemory", str(int(s.info("memory")["used_memory"]) + (4 << 20)))
