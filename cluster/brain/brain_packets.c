@@ -131,7 +131,8 @@ static bool demoted(struct brain *brain, struct brain_node *sender, struct brain
         if (sender->config_epoch > packet->config_epoch) {
             return false;
         }
-        if (packet->config_epoch > primary->config_epoch) { /* news of its successor */
+        /* News of its successor, who may have had that epoch before it was a replica. */
+        if (packet->config_epoch > (brain_is_primary(primary) ? primary : sender)->config_epoch) {
             brain_become_primary(brain, primary);
             primary->config_epoch = packet->config_epoch;
             brain_take_claim(brain, primary, packet->config_epoch, packet->slots);

@@ -506,6 +506,37 @@ Test(brain, a_replica_that_has_got_its_copy_hears_of_the_slots_on_their_way) {
     net_fini(&net);
 }
 
+/* Was: who heard of it by the old primary alone, and of a successor whose epoch is one that it had
+ * before it was a replica, took the slots for nobody's. */
+Test(brain, a_successor_is_known_by_whom_it_follows) {
+    char line[128], ids[4][41];
+    form(4, 3, 33);
+    cr_assert(becomes_one_view(10000));
+    for (unsigned i = 0; i < 4; i++) {
+        net_id(&net.hosts[i], ids[i]);
+    }
+    cr_assert(net_ok(&net.hosts[3], "REPLICATE NO ONE"));
+    net_run(&net, 1000);
+    cr_assert(net_says(&net.hosts[3], "+BUMPED 4\r\n", "BUMPEPOCH"));
+    net_run(&net, 3000);
+    snprintf(line, sizeof line, "REPLICATE %s", ids[0]);
+    cr_assert(net_ok(&net.hosts[3], line));
+    cr_assert(becomes_one_view(10000));
+    net_run(&net, 3000);
+    for (unsigned i = 1; i < 3; i++) {
+        net.cut[3][i] = net.cut[i][3] = true;
+    }
+    cr_assert(net_ok(&net.hosts[3], "FAILOVER TAKEOVER"));
+    net_run(&net, 400);
+    for (unsigned i = 0; i < 3; i++) {
+        struct map *map = brain_map(net.hosts[i].brain);
+        cr_assert_neq(map->owner[0], MAP_NONE);
+        cr_assert(memcmp(map->nodes[map->owner[0]].id, ids[3], 40) == 0);
+        map_free(map);
+    }
+    net_fini(&net);
+}
+
 Test(brain, who_is_forgotten_stays_away) {
     char line[128], id[41];
     form(4, 3, 16);
