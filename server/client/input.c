@@ -155,6 +155,9 @@ void client_on_data(struct rt_stream *stream, struct rt_buffer *buffer, struct b
     if (UNLIKELY(client->upstream != NULL)) {
         worker->stats.net_repl_input += bytes.len;
     }
+    if (UNLIKELY(client->flags & CLIENT_IMPORTS)) {
+        worker->stats.net_import += bytes.len;
+    }
     worker->stats.reads++;
     if (client_is_closing(client) || (client->flags & CLIENT_CLOSE_AFTER_REPLY)) {
         return;

@@ -42,6 +42,8 @@ struct share {
     struct text value;   /* of the key that is shown in pieces */
     size_t away;
     bool selects; /* there are several databases */
+    /* rdb-key-save-delay, as it was when it began: each shard takes so many microseconds a key. */
+    int64_t delay_us, began_ms, keys_shown;
 };
 
 static bool has_slot(const struct share *share, uint16_t slot) {
@@ -97,6 +99,7 @@ static void put_restore(struct share *share, const struct walk_item *item, struc
 
 static void show(void *arg, const struct walk_item *item) {
     struct share *share = arg;
+    share->keys_shown += item->last;
     if (item->first && item->last) {
         put_restore(share, item, item->piece);
         return;
@@ -210,8 +213,15 @@ static bool is_full(const struct share *share) {
     return share->away + share->keys.text.len >= AWAY_BYTES;
 }
 
-static bool is_busy(const struct share *share) {
-    return share->walk != NULL && (!is_full(share) || walk_is_hurried(share->walk));
+/* Worker's cron wakes it. */
+static bool is_ahead(const struct worker *worker, const struct share *share) {
+    return share->delay_us > 0 &&
+           share->keys_shown * share->delay_us >= (rt_mono_ms(worker->rt) - share->began_ms) * 1000;
+}
+
+static bool is_busy(const struct worker *worker, const struct share *share) {
+    return share->walk != NULL &&
+           ((!is_full(share) && !is_ahead(worker, share)) || walk_is_hurried(share->walk));
 }
 
 static void end_walk(struct share *share) {
@@ -226,10 +236,10 @@ void export_shares_walk(struct worker *worker) {
     LIST_EACH(&worker->exports, node) {
         struct share *share = LIST_ENTRY(node, struct share, node);
         bool more = true;
-        while (is_busy(share) && more && rt_ticks(worker->rt) < until) {
-            if (is_full(share)) {
+        while (is_busy(worker, share) && more && rt_ticks(worker->rt) < until) {
+            if (is_full(share) || is_ahead(worker, share)) {
                 more = walk_hurry_some(share->walk, WALK_BYTES);
-            } else if (walk_some(share->walk, WALK_BYTES)) {
+            } else if (walk_some(share->walk, share->delay_us > 0 ? 1 : WALK_BYTES)) {
                 end_walk(share);
                 share->walked = true;
             }
@@ -239,11 +249,20 @@ void export_shares_walk(struct worker *worker) {
 
 bool export_shares_are_busy(const struct worker *worker) {
     LIST_EACH(&worker->exports, node) {
-        if (is_busy(LIST_ENTRY(node, const struct share, node))) {
+        if (is_busy(worker, LIST_ENTRY(node, const struct share, node))) {
             return true;
         }
     }
     return false;
+}
+
+size_t export_shares_memory(const struct worker *worker) {
+    size_t bytes = 0;
+    LIST_EACH(&worker->exports, node) {
+        const struct share *share = LIST_ENTRY(node, const struct share, node);
+        bytes += share->keys.text.cap + share->changes.text.cap + share->value.cap;
+    }
+    return bytes;
 }
 
 bool export_shares_need_slot(const struct worker *worker, uint16_t slot) {
@@ -293,6 +312,8 @@ static void begin(struct worker *worker, struct share *share) {
         .arg = share,
     };
     share->begun = true;
+    share->delay_us = worker->config->rdb_key_save_delay;
+    share->began_ms = rt_mono_ms(worker->rt);
     share->walk = walk_begin(&worker->walks, &options);
 }
 

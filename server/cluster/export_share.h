@@ -60,6 +60,8 @@ void export_shares_tell(struct worker *worker);
 /* A slice of the walks; and whether there is more to do now. */
 void export_shares_walk(struct worker *worker);
 bool export_shares_are_busy(const struct worker *worker);
+/* Of what waits here. */
+size_t export_shares_memory(const struct worker *worker);
 /* Whether the slot is to stay on its shard. */
 bool export_shares_need_slot(const struct worker *worker, uint16_t slot);
 /* In a view of all shards: what follows is not for the other end any more. */

@@ -79,6 +79,15 @@ static struct export *export_named(const struct exports *exports, const char *na
     return NULL;
 }
 
+size_t exports_memory(const struct exports *exports) {
+    size_t bytes = 0;
+    LIST_EACH(&exports->list, node) {
+        const struct export *export = LIST_ENTRY(node, struct export, node);
+        bytes += sizeof *export + (export->peer != NULL ? export->peer->out.bytes : 0);
+    }
+    return bytes;
+}
+
 bool exports_has(const struct exports *exports, const char *name) {
     return export_named(exports, name) != NULL;
 }
@@ -124,8 +133,14 @@ static void tell_taken(struct export *export) {
     }
 }
 
+static void count_sent(const struct export *export, size_t bytes) {
+    export->home->stats.net_output += bytes;
+    export->home->stats.net_export += bytes;
+}
+
 static void take_text(struct export *export, struct text *text) {
     struct outbuf *out = &export->peer->out;
+    count_sent(export, text->len);
     if (text->len >= PINNED_BYTES_MIN) {
         size_t len = text->len;
         char *taken = text_take(text);
@@ -182,6 +197,7 @@ static void put_words(struct text *text, const struct bytes *words, unsigned cou
 
 static void send_text(struct export *export, const struct text *text) {
     outbuf_append(&export->peer->out, text->ptr, text->len);
+    count_sent(export, text->len);
     peer_send(export->peer);
 }
 

@@ -8,6 +8,7 @@
 #define SHOAL_SERVER_CLUSTER_EXPORTS_H
 
 #include <stdbool.h>
+#include <stddef.h>
 
 struct exports;
 struct message;
@@ -21,6 +22,8 @@ void export_wish_arrived(struct worker *worker, struct message *message);
 void export_block_arrived(struct worker *worker, struct message *message);
 /* In each turn. */
 void exports_turn(struct worker *home);
+/* What waits to be sent. */
+size_t exports_memory(const struct exports *exports);
 /* It has not been closed. */
 bool exports_has(const struct exports *exports, const char *name);
 

@@ -37,7 +37,8 @@ struct worker_stats {
     uint64_t lock_waits;         /* operations on one shard that had to wait for those */
     uint64_t gathered;           /* calls whose effects somebody wanted to know (effects.h) */
     uint64_t net_input, net_output;
-    uint64_t net_repl_input, net_repl_output; /* of these: from our primary, to replicas */
+    uint64_t net_repl_input, net_repl_output; /* of these: from our primary, to replicas; */
+    uint64_t net_import, net_export;          /* slots that came, or left, at once */
     uint64_t reads, writes;
     uint64_t error_replies;
     uint64_t unexpected_errors; /* of what our primary sent */

@@ -10,6 +10,8 @@
 #include "base/must.h"
 #include "server/call/command_table.h"
 #include "server/client/client.h"
+#include "server/cluster/export_share.h"
+#include "server/cluster/exports.h"
 #include "server/observe/commandlog.h"
 #include "server/persistence/save_share.h"
 #include "server/replication/farewell.h"
@@ -89,9 +91,14 @@ static void take_clients(const struct worker *worker, struct totals *to) {
     to->clients_bytes += watch_memory(&worker->shard.watches) +
                          tracks_memory(&worker->shard.tracks) +
                          own_deadlines_memory(&worker->shard.own_deadlines);
+    to->exports_bytes += export_shares_memory(worker);
+    if (worker->id == 0 && worker->server->exports != NULL) {
+        to->exports_bytes += exports_memory(worker->server->exports);
+    }
     LIST_EACH(&worker->clients.all, node) {
         const struct client *client = LIST_ENTRY(node, struct client, node);
-        to->clients_bytes += client_memory(client);
+        *(client->flags & CLIENT_IMPORTS ? &to->imports_bytes : &to->clients_bytes) +=
+            client_memory(client);
         to->connections += !client_is_over(client) && !replica_is(client); /* as Valkey counts */
         to->watching += client->watches != NULL;
         if (replica_is(client)) {
@@ -298,6 +305,8 @@ static void add_stats(struct worker_stats *sum, const struct worker_stats *part)
     sum->net_output += part->net_output;
     sum->net_repl_input += part->net_repl_input;
     sum->net_repl_output += part->net_repl_output;
+    sum->net_import += part->net_import;
+    sum->net_export += part->net_export;
     sum->reads += part->reads;
     sum->writes += part->writes;
     sum->error_replies += part->error_replies;
@@ -345,6 +354,8 @@ void totals_add(struct totals *sum, const struct totals *part) {
     sum->watching += part->watching;
     sum->peers += part->peers;
     sum->watched_keys += part->watched_keys;
+    sum->imports_bytes += part->imports_bytes;
+    sum->exports_bytes += part->exports_bytes;
     sum->tracking += part->tracking;
     sum->tracked_prefixes = larger(sum->tracked_prefixes, part->tracked_prefixes);
     sum->tracked_keys += part->tracked_keys;

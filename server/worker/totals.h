@@ -38,6 +38,8 @@ struct totals {
     uint64_t mailbox_depth;
     uint64_t connections, blocked, blocked_with_timeout;
     uint64_t peers;                   /* connections to other servers */
+    uint64_t imports_bytes;           /* of clients by which slots come at once */
+    uint64_t exports_bytes;           /* what waits to be sent of slots that leave so */
     uint64_t watching;                /* clients that watch keys */
     uint64_t watched_keys;            /* here, none twice */
     uint64_t tracking;                /* clients that track; */

@@ -613,3 +613,30 @@ def test_a_replica_that_does_not_answer_holds_up_no_claim_for_long(nodes, source
         assert "claims slots that not all replicas have" in target.log()
         assert looks(target, tags) == before
     assert wait_for(lambda: ask(replica, "DBSIZE") == 9 * len(tags))
+
+
+@pytest.mark.parametrize("kinds", [("shoal", "shoal"), pytest.param(("valkey", "valkey"), marks=ONCE)], ids=str)
+def test_what_moves_is_counted(nodes, kinds):
+    """All of it was 0. A slow walk (as tests want it) can be looked at, and ended."""
+    source, target = pair(nodes, *kinds)
+    tag = tags_below(4001, 1)[0]
+    with source.raw() as c:
+        for i in range(100):
+            assert c.do("SET", "%d{%s}" % (i, tag), "v" * 10000) == "OK"
+    assert ask(source, "CONFIG", "SET", "rdb-key-save-delay", "1000000") == "OK"
+    assert move(source, target) == "OK"
+    assert wait_for(lambda: state(source) == "snapshotting" and state(target) == "receiving-snapshot")
+    assert wait_for(lambda: int(target.info("memory")["mem_cluster_slot_import"]) > 0)
+    assert int(source.info("memory")["mem_cluster_slot_export"]) > 0
+    assert any(b" flags=i" in row for row in ask(target, "CLIENT", "LIST").split(b"\n"))
+    assert state(source) == "snapshotting" and ask(source, "CLUSTER", "CANCELSLOTMIGRATIONS") == "OK"
+    ends(source, "cancelled")
+    ends(target, "failed")
+    assert ask(source, "CONFIG", "SET", "rdb-key-save-delay", "0") == "OK"
+    before = int(target.info("stats")["total_net_cluster_slot_import_bytes"])
+    assert move(source, target) == "OK"
+    ends(source, "success")
+    assert int(target.info("stats")["total_net_cluster_slot_import_bytes"]) - before > 1000000
+    assert int(source.info("stats")["total_net_cluster_slot_export_bytes"]) > 1000000
+    assert wait_for(lambda: target.info("memory")["mem_cluster_slot_import"] == "0" and source.info("memory")["mem_cluster_slot_export"] == "0")
+

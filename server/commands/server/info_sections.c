@@ -315,7 +315,8 @@ void info_memory(struct info *info) {
     line_u64(info, "mem_clients_slaves", stream.beyond);
     line_u64(info, "mem_clients_normal", t->clients_bytes);
     line_u64(info, "mem_cluster_links", shared_links_bytes(worker_server(info->worker)->shared));
-    ZERO(info, "mem_cluster_slot_import", "mem_cluster_slot_export");
+    line_u64(info, "mem_cluster_slot_import", t->imports_bytes);
+    line_u64(info, "mem_cluster_slot_export", t->exports_bytes);
     line_u64(info, "mem_aof_buffer", t->log.buffers);
     line_text(info, "mem_allocator", SHOAL_ALLOCATOR);
     ZERO(info, "mem_overhead_db_hashtable_rehashing");
@@ -445,7 +446,8 @@ static void lines_traffic(struct info *info) {
     line_u64(info, "total_net_output_bytes", t->stats.net_output);
     line_u64(info, "total_net_repl_input_bytes", t->stats.net_repl_input);
     line_u64(info, "total_net_repl_output_bytes", t->stats.net_repl_output);
-    ZERO(info, "total_net_cluster_slot_import_bytes", "total_net_cluster_slot_export_bytes");
+    line_u64(info, "total_net_cluster_slot_import_bytes", t->stats.net_import);
+    line_u64(info, "total_net_cluster_slot_export_bytes", t->stats.net_export);
     line_ratio(info, "instantaneous_input_kbps", (double)t->rates[RATE_INPUT] / 1024);
     line_ratio(info, "instantaneous_output_kbps", (double)t->rates[RATE_OUTPUT] / 1024);
     line_ratio(info, "instantaneous_input_repl_kbps",

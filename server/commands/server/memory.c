@@ -165,8 +165,8 @@ static void stats_done(struct exec *x, const struct scatter_result *result) {
     pair_int(r, "clients.slaves", stream.beyond);
     pair_int(r, "clients.normal", m.sum.clients_bytes);
     pair_int(r, "cluster.links", shared_links_bytes(worker_server(x->worker)->shared));
-    pair_int(r, "cluster.slot_import", 0);
-    pair_int(r, "cluster.slot_export", 0);
+    pair_int(r, "cluster.slot_import", m.sum.imports_bytes);
+    pair_int(r, "cluster.slot_export", m.sum.exports_bytes);
     pair_int(r, "aof.buffer", m.sum.log.buffers);
     pair_int(r, "lua.caches", scripts_stats(worker_server(x->worker)->scripts).bytes);
     pair_int(r, "functions.caches", libraries_stats(worker_server(x->worker)->libraries).bytes);
