@@ -409,12 +409,17 @@ bool aside_is_over(const struct aside *aside) {
     return aside->ends && aside->left == 0;
 }
 
-void aside_free(struct aside *aside) {
-    check(aside_is_over(aside));
+void aside_abandon(struct aside *aside) {
     for (unsigned i = 0; i < aside->parts; i++) {
+        let_go_of_keys(&aside->part[i]);
         text_fini(&aside->part[i].failure);
     }
-    library_dump_forget(aside->home, aside->libraries);
     libraries_free(aside->libraries);
     free(aside);
+}
+
+void aside_free(struct aside *aside) {
+    check(aside_is_over(aside));
+    library_dump_forget(aside->home, aside->libraries);
+    aside_abandon(aside);
 }

@@ -44,6 +44,9 @@ void aside_end(struct aside *aside);
 bool aside_is_over(const struct aside *aside);
 /* When it is over. */
 void aside_free(struct aside *aside);
+/* The server has ended while it was about to take the data's place: all was read by then, and no
+ * worker has a turn any more. */
+void aside_abandon(struct aside *aside);
 
 /* Any worker: a slice, while worker->aside is not NULL. Returns when it wants the next, wall ms. */
 int64_t aside_some(struct worker *worker);

@@ -381,6 +381,7 @@ void primary_news_arrived(struct worker *worker, struct message *message) {
             if (news->offset > listed->acknowledged) {
                 listed->acknowledged = news->offset;
             }
+            primary_note_caught(primary, listed);
             listed->synced = news->synced > listed->synced ? news->synced : listed->synced;
             break;
         case REPLICA_IS_THERE:

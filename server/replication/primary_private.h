@@ -105,6 +105,8 @@ void primary_end_wait(struct primary *primary, const struct replica_news *news);
 void primary_look_at_waits(struct primary *primary);
 
 /* primary_acks.c: replicas that acknowledge what they get. */
+/* It has acknowledged. */
+void primary_note_caught(struct primary *primary, const struct listed *listed);
 uint32_t primary_count_acking(const struct primary *primary);
 /* In each turn: whom replicas-ack lets go, and whether replicas are to be asked. */
 void primary_look_at_acks(struct primary *primary);

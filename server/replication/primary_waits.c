@@ -106,6 +106,15 @@ void primary_look_at_waits(struct primary *primary) {
     }
 }
 
+/* For scripts, which cannot wait: what nobody has written for a moment, and who has all of it. */
+void primary_note_caught(struct primary *primary, const struct listed *listed) {
+    struct waits all = {.offset = primary_offset(primary)};
+    if (primary->active && listed->acknowledged == all.offset) {
+        shared_set_caught(primary->home->server->shared, primary->merge.next - 1,
+                          count_acknowledged(primary, &all));
+    }
+}
+
 bool primary_waits_for_disk(const struct primary *primary) {
     LIST_EACH(&primary->waits, node) {
         const struct waits *waits = LIST_ENTRY(node, struct waits, node);

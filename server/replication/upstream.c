@@ -11,6 +11,7 @@
 #include "server/client/inner.h"
 #include "server/client/listen.h"
 #include "server/observe/log.h"
+#include "server/persistence/aside.h"
 #include "server/worker/shared.h"
 #include "server/worker/worker.h"
 
@@ -48,6 +49,9 @@ struct upstream *upstream_new(struct worker *home) {
 
 void upstream_free(struct upstream *u) {
     if (u != NULL) {
+        if (u->aside != NULL) { /* the server has ended while it became the data */
+            aside_abandon(u->aside);
+        }
         text_fini(&u->in);
         text_fini(&u->flying);
         free(u);

@@ -76,7 +76,12 @@ void wait_disks(struct client *client, bool here, uint32_t wanted, int64_t until
 }
 
 uint32_t wait_acking(const struct worker *worker) {
-    return worker->acking_replicas;
+    const struct wal *wal = worker->wal;
+    if (wal == NULL || worker->acking_replicas == 0) {
+        return 0;
+    }
+    uint32_t caught = shared_caught(worker->server->shared, wal->mark);
+    return caught < worker->acking_replicas ? caught : worker->acking_replicas;
 }
 
 bool wait_is_on_disk(const struct worker *worker) {

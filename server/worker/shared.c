@@ -81,6 +81,7 @@ struct shared_counters {
     _Atomic uint64_t logged[COMMANDLOG_KINDS];
     _Alignas(LINE) _Atomic uint64_t wal_count;
     _Alignas(LINE) _Atomic uint64_t acked;
+    _Atomic uint64_t caught; /* a number and, in its last byte, how many replicas */
     _Alignas(LINE) _Atomic size_t leased;
 };
 
@@ -440,6 +441,16 @@ void shared_set_acked(struct shared_counters *shared, uint64_t number) {
 
 uint64_t shared_acked(const struct shared_counters *shared) {
     return atomic_load_explicit(&shared->acked, memory_order_seq_cst);
+}
+
+void shared_set_caught(struct shared_counters *shared, uint64_t number, uint32_t replicas) {
+    uint64_t count = replicas < UINT8_MAX ? replicas : UINT8_MAX;
+    atomic_store_explicit(&shared->caught, number << 8 | count, memory_order_relaxed);
+}
+
+uint32_t shared_caught(const struct shared_counters *shared, uint64_t number) {
+    uint64_t caught = atomic_load_explicit(&shared->caught, memory_order_relaxed);
+    return caught >> 8 >= number ? (uint32_t)(caught & UINT8_MAX) : 0;
 }
 
 void shared_wal_set_closing(struct shared_counters *shared, unsigned worker, bool closing) {

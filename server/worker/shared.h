@@ -108,6 +108,10 @@ uint64_t shared_wal_wanted(const struct shared_counters *shared, unsigned worker
 /* All numbers up to this one are held by so many replicas as replicas-ack wants, as they have
  * acknowledged (replication/primary.h); it never falls. Who raises it wakes whom it lets go. */
 void shared_set_acked(struct shared_counters *shared, uint64_t number);
+/* The last number up to which all was looked at when so many replicas had it (WAIT in a script). */
+void shared_set_caught(struct shared_counters *shared, uint64_t number, uint32_t replicas);
+/* How many of them have what has that number, as far as that says it. */
+uint32_t shared_caught(const struct shared_counters *shared, uint64_t number);
 uint64_t shared_acked(const struct shared_counters *shared);
 /* A worker's segment of before the last cut is still being written or synced. */
 void shared_wal_set_closing(struct shared_counters *shared, unsigned worker, bool closing);

@@ -11,6 +11,8 @@ import pytest
 from conftest import tls_arguments, tool
 from resp import RespError, encode
 from server import wait_for
+from test_chain import start_kind  # noqa: F401 (a fixture)
+from test_follow import follow
 from test_replication import Reader, Replica, fill, same
 
 pytestmark = [pytest.mark.row_each]
@@ -256,6 +258,25 @@ def test_wait_for_no_more_than_there_are_says_how_many(start_server):
             assert wait_for(lambda: c.do("EVAL", script, "0") == [1, 1, wrong], 60)
             assert c.do("EVAL", script, "2", "a", "b") == [1, 1, wrong]
         assert wait_for(lambda: c.do("EVAL", script, "0") == [0, 0, wrong], 60)
+
+
+@pytest.mark.shoal_only
+@pytest.mark.parametrize("kind", ("shoal", "valkey"))
+def test_a_script_is_told_of_those_that_have_it(start_kind, kind):  # noqa: F811
+    """It was told of all that are connected, also of one that stands still."""
+    s, a, b = start_kind(kind), start_kind("shoal"), start_kind("shoal")
+    follow(a, s)
+    follow(b, s)
+    script = "return redis.call('WAIT', '2', '0')"
+    with s.raw(timeout=60) as c:
+        c.do("SET", "k", "v")
+        assert wait_for(lambda: c.do("EVAL", script, "0") == 2, 60)
+        b.stand_still()
+        c.do("SET", "k", "w")
+        assert c.do("WAIT", "1", "0") == 1
+        assert wait_for(lambda: c.do("EVAL", script, "0") == 1, 60)
+        b.proc.send_signal(signal.SIGCONT)
+        assert wait_for(lambda: c.do("EVAL", script, "0") == 2, 60)
 
 
 # ---- WAITAOF

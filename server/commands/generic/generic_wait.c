@@ -2,7 +2,7 @@
 /* generic_wait: WAIT, the answer of how many replicas have what a connection wrote: at once if
  * enough have it, else when enough have or the time is over (replication/wait_replicas.h); and
  * WAITAOF, on how many disks it is. In scripts and within EXEC nobody waits: what this thread knows
- * is the answer, and of replicas it knows no more than how many there are.
+ * is the answer.
  */
 #include "server/call/errors.h"
 #include "server/call/exec.h"
@@ -38,7 +38,7 @@ void command_wait(struct exec *x) {
                     "replicas are just local and are not propagated.");
         return;
     }
-    if (x->client == NULL) { /* a script: it has written nothing before, so all have that */
+    if (x->client == NULL) { /* a script: of what was written before it */
         reply_int(x->reply, wait_acking(x->worker));
         return;
     }
