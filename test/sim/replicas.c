@@ -107,6 +107,16 @@ static void count_syncs(struct replicas_run *run, unsigned i) {
     node->partials = state.partial_syncs;
 }
 
+static bool is_level(const struct replicas_run *run, unsigned i) {
+    struct primary_state state, primary;
+    if (!is_with_primary(run, i)) {
+        return false;
+    }
+    state_of(run, i, &state);
+    state_of(run, run->primary, &primary);
+    return state.offset == primary.offset;
+}
+
 static void look_at_nodes(struct replicas_run *run) {
     uint64_t now_ns = sim_now_ns(run->sim);
     if (now_ns < run->looked_ns + LOOK_NS) {
@@ -121,9 +131,10 @@ static void look_at_nodes(struct replicas_run *run) {
             upstream_state(world_server(run->world, i)->upstream, &link);
             run->reached[CAME_AFTER_START] += node->starts && link.received == 0;
             node->joined = true;
-            node->starts = false;
+            node->level = node->starts = false;
             sim_note(run->sim, "joins", i, run->epoch, 0);
         }
+        node->level |= run->acks && node->joined && !node->level && is_level(run, i);
     }
 }
 
@@ -300,13 +311,14 @@ static void read_all(struct replicas_run *run, struct errand *order, unsigned se
 
 static void follow(struct replicas_run *run, unsigned i, unsigned whom) {
     world_follow(run->world, i, (int)whom);
+    run->nodes[i].follows = whom;
     if (world_is_up(run->world, i)) {
         tell(run, i, "REPLICAOF 127.0.0.1 %u", world_port(run->world, whom));
     }
 }
 
 static void forget_node(struct replicas_run *run, unsigned i) {
-    run->nodes[i].joined = false;
+    run->nodes[i].joined = run->nodes[i].level = false;
     run->nodes[i].has_ns = 0;
 }
 
@@ -327,6 +339,11 @@ static unsigned some_other(struct replicas_run *run) {
     return (run->primary + (unsigned)draw(run, 1, run->servers - 1)) % run->servers;
 }
 
+uint64_t replicas_must(const struct replicas_run *run, unsigned i) {
+    const struct member *node = &run->nodes[i];
+    return run->acks && node->level ? sim_now_ns(run->sim) : node->has_ns;
+}
+
 /* From now on that is the primary, and what it has the truth. */
 static void takes_over(struct replicas_run *run, unsigned who, uint64_t must_ns) {
     struct errand order;
@@ -334,6 +351,9 @@ static void takes_over(struct replicas_run *run, unsigned who, uint64_t must_ns)
     run->halted = true;
     run->primary = who;
     world_follow(run->world, who, -1);
+    if (run->acks) { /* what has run out there meanwhile is not acknowledged by anybody */
+        tell(run, who, "CONFIG SET replicas-ack 0");
+    }
     read_all(run, &order, who);
     struct chronicle_claim claim = {.at_rest = true, .must_ns = must_ns};
     run->reached[CAME_PROMISED_AT_TAKEOVER] += must_ns > 0;
@@ -345,6 +365,9 @@ static void takes_over(struct replicas_run *run, unsigned who, uint64_t must_ns)
     order_fini(&order);
     for (unsigned i = 0; i < run->servers; i++) {
         forget_node(run, i);
+    }
+    if (run->acks) {
+        tell(run, who, "CONFIG SET replicas-ack 1");
     }
     run->halted = false;
 }
@@ -444,7 +467,8 @@ static void replica_ends(struct replicas_run *run) {
 /* One that follows another replica from now on. */
 static void chain(struct replicas_run *run) {
     unsigned who = some_other(run), whom = some_joined(run);
-    if (whom < run->servers && who != whom && replicas_is_up(run, who)) {
+    bool direct = whom < run->servers && run->nodes[whom].follows == run->primary;
+    if (direct && who != whom && replicas_is_up(run, who)) { /* so nobody follows himself */
         run->reached[CAME_MOVED]++;
         follow(run, who, whom);
     }
@@ -465,7 +489,7 @@ static void promote(struct replicas_run *run, bool kills) {
         world_fail(run->world, "server %u is not promoted", who);
     }
     run->reached[CAME_PROMOTED]++;
-    takes_over(run, who, run->nodes[who].has_ns);
+    takes_over(run, who, replicas_must(run, who));
     if (one_in(run, 2)) {
         let_pass(run, draw(run, 1, 300 * MS));
     }
@@ -551,17 +575,8 @@ static void trouble(struct replicas_run *run) {
 
 static bool all_have_all(struct replicas_run *run, void *arg) {
     (void)arg;
-    struct primary_state state, primary;
-    state_of(run, run->primary, &primary);
     for (unsigned i = 0; i < run->servers; i++) {
-        if (i == run->primary) {
-            continue;
-        }
-        if (!is_with_primary(run, i)) {
-            return false;
-        }
-        state_of(run, i, &state);
-        if (state.offset != primary.offset) {
+        if (i != run->primary && !is_level(run, i)) {
             return false;
         }
     }
@@ -697,6 +712,9 @@ static void make_settings(struct replicas_run *run) {
     set(run, "repl-ping-replica-period", "1");
     set(run, "repl-timeout", "%u", (unsigned)draw(run, 2, 10));
     set(run, "repl-backlog-size", "%u", one_in(run, 3) ? 16384u : 1048576u);
+    if (run->acks) {
+        set(run, "replicas-ack", "1");
+    }
     set(run, "shutdown-timeout", "%u", (unsigned)draw(run, 0, 3));
     if (run->log) {
         static const char *const fsyncs[] = {"no", "everysec", "always"};
@@ -711,6 +729,8 @@ static unsigned sometimes(struct replicas_run *run, unsigned max) {
 
 static void make_world(struct replicas_run *run, uint64_t seed, void (*print)(void *, const char *),
                        void *arg) {
+    run->servers = (unsigned)draw(run, 2, SERVERS_MAX);
+    run->acks = run->servers == 2 && one_in(run, 2);
     make_settings(run);
     run->disk = (struct sim_disk_options){.sector_bytes = 4096,
                                           .latency_min_ns = 1000,
@@ -728,7 +748,6 @@ static void make_world(struct replicas_run *run, uint64_t seed, void (*print)(vo
                                       .stall_max_ns = 200 * MS,
                                       .defer = sometimes(run, 8000),
                                       .shuffle = sometimes(run, 30000)};
-    run->servers = (unsigned)draw(run, 2, SERVERS_MAX);
     struct world_options options = {
         .seed = seed,
         .servers = run->servers,

@@ -71,7 +71,9 @@ struct user {
 
 struct member {
     bool joined;              /* it has, or had in this epoch, the stream of the primary at hand */
+    bool level;               /* since then it was as far as the primary */
     uint64_t has_ns;          /* it has all that was known then */
+    unsigned follows;         /* whom */
     bool starts;              /* it has not joined since it was started */
     uint64_t fulls, partials; /* as they were counted last */
 };
@@ -86,6 +88,7 @@ struct replicas_run {
     char texts[SETTINGS_MAX][32];
     size_t settings_count;
     bool log;
+    bool acks; /* of two servers: replicas-ack, so the other has all that anybody knows of */
     struct sim_disk_options disk;
     struct sim_faults faults;
     unsigned servers, primary, epoch;
@@ -112,6 +115,9 @@ static inline bool one_in(struct replicas_run *run, unsigned n) {
 void replicas_wrong(struct replicas_run *run) __attribute__((noreturn));
 /* It runs, and has loaded what it had. */
 bool replicas_is_up(const struct replicas_run *run, unsigned server);
+
+/* What was known by then it must have: WAIT has said so, or replicas-ack sees to it. */
+uint64_t replicas_must(const struct replicas_run *run, unsigned server);
 
 void user_init(struct user *user, struct replicas_run *run, unsigned index);
 /* It reads what has come, and asks for more. */

@@ -68,7 +68,7 @@ static void ask_wait(struct user *user) {
 static void ask_read(struct user *user) {
     struct item *item = ask(user, ITEM_READ);
     chronicle_read(&user->out, &item->replies);
-    item->must_ns = user->run->nodes[user->server].has_ns;
+    item->must_ns = replicas_must(user->run, user->server);
 }
 
 static void ask_more(struct user *user) {
