@@ -82,6 +82,17 @@ def test_it_panics(start_server, how, command):
 
 
 @pytest.mark.parametrize("kind", ("shoal", "valkey"))
+def test_what_debug_replicate_sends(start_kind, kind):  # noqa: F811
+    primary, replica = start_kind(kind), start_kind("shoal")
+    follow(replica, primary)
+    with primary.raw(timeout=60) as c:
+        assert c.do("DEBUG", "REPLICATE", "fake-command") == "OK"
+        assert wait_for(lambda: unexpected(replica) == 1)
+        assert "unknown command 'fake-command'" in replica.log()
+        assert c.do("SET", "a", "1") == "OK" and c.do("WAIT", "1", "0") == 1
+
+
+@pytest.mark.parametrize("kind", ("shoal", "valkey"))
 def test_a_writable_one_goes_on(start_kind, kind):  # noqa: F811
     """It ended the server: a library of functions that had been loaded at both, say. What clients write there makes it differ anyhow."""
     replica = start_kind(kind, propagation_error_behavior="panic", replica_read_only="no")

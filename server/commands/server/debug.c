@@ -28,6 +28,7 @@
 #include "server/node.h"
 #include "server/observe/log.h"
 #include "server/persistence/kill_points.h"
+#include "server/replication/feed.h"
 #include "server/server.h"
 #include "server/worker/shared.h"
 #include "server/worker/view.h"
@@ -42,6 +43,12 @@
 #define STRINGMATCH_ROUNDS 10000
 
 static void accepted(struct exec *x) {
+    reply_ok(x->reply);
+}
+
+/* Replicas are sent a word that nothing here has done. */
+static void debug_replicate(struct exec *x) {
+    feed_publish(x->worker, &x->argv[2], 1);
     reply_ok(x->reply);
 }
 
@@ -830,7 +837,7 @@ static const struct {
     {"pause-after-fork", 3, 3, accepted},
     {"pause-cron", 3, 3, accepted},
     {"quicklist-packed-threshold", 3, 3, debug_quicklist_threshold},
-    {"replicate", 3, UINT32_MAX, accepted}, /* to no replica */
+    {"replicate", 3, 3, debug_replicate},
     {"replybuffer", 4, 4, debug_replybuffer},
     {"set-skip-checksum-validation", 3, 3, debug_skip_checksum},
     {"slotmigration", 4, 4, debug_slotmigration},
