@@ -512,10 +512,15 @@ static bool is_primary(struct replicas_run *run, void *arg) {
 
 static void hand_over(struct replicas_run *run) {
     unsigned who = some_joined(run);
+    if (who < run->servers && one_in(run, 4)) { /* they lose each other just now */
+        world_part(run->world, run->primary, who, true);
+    }
     if (who == run->servers || !tell(run, run->primary, "FAILOVER TO 127.0.0.1 %u TIMEOUT 3000",
                                      world_port(run->world, who))) {
         return;
     }
+    pass(run, 4 * SECOND, has_handed_over, NULL);
+    heal(run);
     if (!pass(run, PATIENCE, has_handed_over, NULL)) {
         world_fail(run->world, "FAILOVER does not end");
     }
