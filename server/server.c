@@ -149,6 +149,7 @@ static struct acl_users *make_users(const struct config *config,
         .commands = commands,
         .all_channels = config->acl_pubsub_default == CONFIG_ACL_ALL_CHANNELS,
         .secret = secret,
+        .databases = config_databases(config),
     };
     size_t count = config_words_count(config->users);
     if (config->aclfile.len > 0 && count > 0) {

@@ -31,6 +31,7 @@ struct acl_user {
     bool on;
     bool nopass;                /* any password is right */
     bool restricted;            /* there is something it may not do */
+    int64_t databases;          /* that there are: no rule is about others; 0: not known */
     struct acl_digest *digests; /* of its passwords */
     uint32_t digests_count;
     struct acl_index *passwords;    /* of a draft: where they are among the digests; or NULL */
@@ -43,6 +44,7 @@ struct acl_making {
     const struct command_table *commands;
     bool all_channels; /* acl-pubsub-default: what a new user or selector may do with channels */
     const unsigned char *secret; /* HASH_SECRET_BYTES: rules that cost much cannot be looked for */
+    int64_t databases;           /* 0: not known */
     bool told; /* of a file: users as they were told, which not all could be made */
 };
 

@@ -26,6 +26,7 @@ struct asked {
     const struct bytes *argv;
     uint32_t argc;
     uint32_t db;
+    int64_t databases;
     bool keys_found;
     struct key_ref *keys; /* on_stack, or malloc */
     int keys_count;
@@ -33,11 +34,12 @@ struct asked {
 };
 
 static void asked_init(struct asked *asked, const struct command_ref *ref, const struct bytes *argv,
-                       uint32_t argc, uint32_t db) {
+                       uint32_t argc, uint32_t db, int64_t databases) {
     asked->ref = ref;
     asked->argv = argv;
     asked->argc = argc;
     asked->db = db;
+    asked->databases = databases > 0 ? databases : INT64_MAX;
     asked->keys_found = false;
     asked->keys = asked->on_stack;
     asked->keys_count = 0;
@@ -122,11 +124,12 @@ static bool selector_allows_dbs(const struct acl_selector *selector, const struc
     uint32_t places[COMMAND_DB_ARGS_MAX];
     unsigned count =
         ref->row->db_args != NULL ? ref->row->db_args(asked->argv, asked->argc, places) : 0;
-    /* If one of them is no number the command says so. */
+    /* If one of them is none the command says so. */
     int64_t dbs[COMMAND_DB_ARGS_MAX];
     bool valid = true;
     for (unsigned i = 0; i < count; i++) {
-        valid = valid && num_parse_i64(asked->argv[places[i]], &dbs[i]);
+        valid = valid && num_parse_i64(asked->argv[places[i]], &dbs[i]) && dbs[i] >= 0 &&
+                dbs[i] < asked->databases;
     }
     for (unsigned i = 0; valid && i < count; i++) {
         if (!names_db(selector, dbs[i])) {
@@ -238,7 +241,7 @@ enum acl_verdict acl_check(const struct acl_user *user, const struct command_ref
         return ACL_MAY;
     }
     struct asked asked;
-    asked_init(&asked, ref, argv, argc, db);
+    asked_init(&asked, ref, argv, argc, db, user->databases);
     for (uint32_t i = 0; i < user->selectors_count; i++) {
         uint32_t at = 0;
         enum acl_verdict said = selector_check(&user->selectors[i], &asked, &at);
@@ -272,7 +275,7 @@ bool acl_may_read_all(const struct acl_user *user, const struct command_ref *ref
                       const struct bytes *argv, uint32_t argc) {
     bool may = user == NULL || !user->restricted;
     struct asked asked;
-    asked_init(&asked, ref, argv, argc, 0);
+    asked_init(&asked, ref, argv, argc, 0, 0);
     for (uint32_t i = 0; !may && i < user->selectors_count; i++) {
         const struct acl_selector *selector = &user->selectors[i];
         may = selector_allows_command(selector, &asked) && reads_all(&selector->keys);

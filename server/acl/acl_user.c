@@ -133,10 +133,11 @@ bool acl_selector_allows_all(const struct acl_selector *selector) {
 
 /* ---- Life ---- */
 
-static struct acl_user *user_new(struct bytes name) {
+static struct acl_user *user_new(const struct acl_making *making, struct bytes name) {
     struct counted_user *counted = must_calloc(1, sizeof *counted);
     counted->user.name = acl_keep(name);
     counted->user.restricted = true;
+    counted->user.databases = making->databases;
     atomic_store(&counted->refs, 1);
     return &counted->user;
 }
@@ -149,13 +150,13 @@ struct acl_selector *acl_user_add_selector(struct acl_user *user, const struct a
 }
 
 struct acl_user *acl_user_new(const struct acl_making *making, struct bytes name) {
-    struct acl_user *user = user_new(name);
+    struct acl_user *user = user_new(making, name);
     acl_user_add_selector(user, making);
     return user;
 }
 
 struct acl_user *acl_user_copy(const struct acl_making *making, const struct acl_user *user) {
-    struct acl_user *copy = user_new(user->name);
+    struct acl_user *copy = user_new(making, user->name);
     copy->on = user->on;
     copy->nopass = user->nopass;
     for (uint32_t i = 0; i < user->digests_count; i++) {

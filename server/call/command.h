@@ -302,8 +302,8 @@ struct key_ref {
 typedef int command_keys_fn(const struct command *command, const struct bytes *argv, uint32_t argc,
                             struct key_ref *ret, int max);
 /* Which arguments say the number of a database: writes their positions, returns how many there are.
- * They may be anything, and so may be none. */
-#define COMMAND_DB_ARGS_MAX 2
+ * They may be anything, and so may be none. Of more than there is room for the last one is last. */
+#define COMMAND_DB_ARGS_MAX 16
 typedef unsigned command_db_args_fn(const struct bytes *argv, uint32_t argc,
                                     uint32_t ret[COMMAND_DB_ARGS_MAX]);
 /* Of a command that names databases: sets `db` of its n key references, where there is one; MOVE

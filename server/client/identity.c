@@ -69,6 +69,7 @@ struct acl_making worker_acl_making(const struct worker *worker) {
         .commands = worker->server->commands,
         .all_channels = worker->config->acl_pubsub_default == CONFIG_ACL_ALL_CHANNELS,
         .secret = worker->server->secret.bytes,
+        .databases = config_databases(worker->config),
     };
 }
 

@@ -230,3 +230,39 @@ def test_a_call_of_a_script_that_begins_anew_is_in_the_log_once(two, writes):
         assert b"ACL failure in script" in reply[0] and reply[1] == n
         assert wait_for(lambda: len(rows(admin)) == 1)
         assert rows(admin) == [(b"command", b"lua", b"set", b"alice", 1)]
+
+
+@pytest.mark.parametrize(
+    "call, denied",
+    [
+        ("SELECT 15", "15"),
+        ("MOVE k 2", "2"),
+        ("SWAPDB 0 2", "2"),
+        ("SWAPDB 3 2", "3"),
+        ("COPY a b DB 2 DB 1", "2"),
+        ("COPY a b REPLACE DB 1 DB 3 DB 2", "3"),
+        ("COPY a b DB 3" + " DB 1" * 30, "3"),
+        ("COPY a b" + " DB 1" * 30 + " DB 3", "3"),
+        ("SELECT 16", "out of range"),
+        ("SELECT -1", "out of range"),
+        ("MOVE k 99", "out of range"),
+        ("SWAPDB 2 99", "out of range"),
+        ("COPY a b DB 2 DB 99", "out of range"),
+        ("COPY a b DB x DB 2", "not an integer"),
+        ("COPY a b foo DB 2", "syntax error"),
+    ],
+)
+def test_databases_that_a_command_names(two, call, denied):
+    """As in Valkey: COPY is refused for each database that it names, not for the last one alone; and what is no database at all
+    the command refuses itself."""
+    admin, alice = two
+    admin.do("ACL", "SETUSER", "alice", "resetdbs", "db=0,1")
+    admin.do("ACL", "LOG", "RESET")
+    said = str(alice.do(*call.split()))
+    if denied.isdigit():
+        assert said == "NOPERM No permissions to access database"
+        assert rows(admin) == [(b"database", b"toplevel", denied.encode(), b"alice", 1)]
+        assert admin.do("ACL", "DRYRUN", "alice", *call.split()) == b"User alice has no permissions to access database " + denied.encode()
+    else:
+        assert denied in said and rows(admin) == []
+        assert admin.do("ACL", "DRYRUN", "alice", *call.split()) == "OK"

@@ -150,13 +150,15 @@ unsigned move_db_args(const struct bytes *argv, uint32_t argc, uint32_t ret[COMM
     return 1;
 }
 
-/* Of several the last one counts. */
+/* Of several the last one counts. None where it is no COPY: the command says so. */
 unsigned copy_db_args(const struct bytes *argv, uint32_t argc, uint32_t ret[COMMAND_DB_ARGS_MAX]) {
     unsigned count = 0;
-    for (uint32_t i = 3; i + 1 < argc; i++) {
-        if (bytes_is(argv[i], "db")) {
-            ret[0] = ++i;
-            count = 1;
+    for (uint32_t i = 3; i < argc; i++) {
+        if (bytes_is(argv[i], "db") && i + 1 < argc) {
+            count -= count == COMMAND_DB_ARGS_MAX;
+            ret[count++] = ++i;
+        } else if (!bytes_is(argv[i], "replace")) {
+            return 0;
         }
     }
     return count;
@@ -165,8 +167,9 @@ unsigned copy_db_args(const struct bytes *argv, uint32_t argc, uint32_t ret[COMM
 int copy_name_dbs(const struct bytes *argv, uint32_t argc, struct key_ref *refs, int n) {
     uint32_t at[COMMAND_DB_ARGS_MAX];
     check(n == 2);
-    if (copy_db_args(argv, argc, at) > 0) {
-        refs[1].db = db_read(argv[at[0]]);
+    unsigned count = copy_db_args(argv, argc, at);
+    if (count > 0) {
+        refs[1].db = db_read(argv[at[count - 1]]);
     }
     return n;
 }
