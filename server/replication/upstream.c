@@ -142,6 +142,12 @@ static void put_word(struct text *text, const char *word, size_t bytes) {
     text_append_text(text, "\r\n");
 }
 
+static void say_text(struct upstream *u, struct text *text) {
+    outbuf_append(&u->client->out, text->ptr, text->len);
+    client_mark_dirty(u->client);
+    text_fini(text);
+}
+
 static void say(struct upstream *u, const char *const *words, uint32_t count) {
     struct text text;
     text_init(&text);
@@ -149,9 +155,20 @@ static void say(struct upstream *u, const char *const *words, uint32_t count) {
     for (uint32_t i = 0; i < count; i++) {
         put_word(&text, words[i], strlen(words[i]));
     }
-    outbuf_append(&u->client->out, text.ptr, text.len);
-    client_mark_dirty(u->client);
-    text_fini(&text);
+    say_text(u, &text);
+}
+
+/* A name and a password may hold any bytes. */
+static void say_auth(struct upstream *u, struct bytes name, struct bytes password) {
+    struct text text;
+    text_init(&text);
+    text_append_text(&text, name.len > 0 ? "*3\r\n" : "*2\r\n");
+    put_word(&text, "AUTH", 4);
+    if (name.len > 0) {
+        put_word(&text, name.ptr, name.len);
+    }
+    put_word(&text, password.ptr, password.len);
+    say_text(u, &text);
 }
 
 #define SAY(u, ...)                                                                                \
@@ -176,11 +193,7 @@ static void talk_on(struct upstream *u) {
         SAY(u, "PING");
         break;
     case TALK_AUTH:
-        if (config->primaryuser.len > 0) {
-            SAY(u, "AUTH", config->primaryuser.ptr, config->primaryauth.ptr);
-        } else {
-            SAY(u, "AUTH", config->primaryauth.ptr);
-        }
+        say_auth(u, config->primaryuser, config->primaryauth);
         break;
     case TALK_PORT: {
         int64_t own =

@@ -210,6 +210,22 @@ def test_who_writes_is_refused(start_server):
         assert wait_for(lambda: c.do("GET", "own") == b"3")
 
 
+@pytest.mark.parametrize("user", ("", "link"))
+def test_a_password_may_hold_any_bytes(start_server, user):
+    """It was sent as far as its first NUL, and no primary let it in."""
+    primary, replica, password = start_server(), start_server(), b"abc\0def\r\n"
+    with primary.raw() as c, replica.raw() as r:
+        if user:
+            assert c.do("ACL", "SETUSER", user, "on", b">" + password, "~*", "&*", "+@all") == "OK"
+            assert c.do("ACL", "SETUSER", "default", "off") == "OK"
+        else:
+            assert c.do("CONFIG", "SET", "requirepass", password) == "OK"
+        assert r.do("CONFIG", "SET", "primaryuser", user, "primaryauth", password) == "OK"
+        follow(replica, primary)
+        primary_is_open = ("ACL", "SETUSER", "default", "on", "nopass")
+        assert c.do(*primary_is_open) == "OK"
+
+
 def test_users_may_change_while_it_follows(start_server):
     """Its link has no user: whatever changed one there, ACL SETUSER or a password, looked for that and the server crashed."""
     primary, replica = start_server(), start_server()
