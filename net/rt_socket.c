@@ -127,7 +127,8 @@ static int group_of(const char *name, gid_t *ret_gid) {
 
 /* Nobody can connect before listen(), so the file has its owner and permissions in time; fchmod
  * before bind keeps it from ever being wider than asked. A stale socket of an earlier process is in
- * the way and removed; another kind of file is not ours. */
+ * the way and removed, and so is an empty file, by which whoever chose the name may hold it (mktemp);
+ * another kind of file is not ours. */
 int rt_real_bind_unix(struct rt *rt, const char *path, const struct rt_listen_options *options,
                       rt_socket *ret_socket) {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
@@ -141,6 +142,10 @@ int rt_real_bind_unix(struct rt *rt, const char *path, const struct rt_listen_op
         if (r < 0) {
             return r;
         }
+    }
+    struct stat st;
+    if (lstat(path, &st) == 0 && S_ISREG(st.st_mode) && st.st_size == 0) {
+        unlink(path);
     }
     rt_real_unlink_unix(rt, path);
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);

@@ -135,6 +135,23 @@ def test_stale_unix_socket_is_replaced(start_server, tmp_path):
         assert c.do("PING") == "PONG"
 
 
+def test_a_file_in_the_place_of_the_unix_socket(start_server, tmp_path):
+    """Programs hold a name with an empty file (mktemp, as Perl's clients do in their tests) and hand it to the server. A file with
+    something in it is somebody's."""
+    held, somebodys = tmp_path / "held.sock", tmp_path / "letter"
+    held.touch()
+    start_server(unixsocket=str(held))
+    with Raw(str(held)) as c:
+        assert c.do("PING") == "PONG"
+    somebodys.write_text("not yours")
+    s = start_server(start=False, unixsocket=str(somebodys))
+    with pytest.raises(ServerFailed):
+        s.start()
+    s.stopped_by_test = True
+    assert "Could not open unix socket %s: Address already in use" % somebodys in s.log()
+    assert somebodys.read_text() == "not yours"
+
+
 @pytest.mark.parametrize("turn", range(5))
 def test_a_start_after_a_kill(start_server, tmp_path, turn):
     """The kernel takes the rings of a killed process apart in its own time. Till then its sockets were bound, and the next start
