@@ -717,6 +717,11 @@ static bool run_staged(struct client *client, struct staged *staged, struct call
                                   (UNLIKELY(worker->parked.is) && !runs_beside(client, staged)))) {
         refusal = REFUSE_BUSY;
     }
+    if (UNLIKELY(refusal == REFUSE_LOADING) && hindrances & HINDERED_LOADING &&
+        worker->pause.brief) {
+        later = true;
+        refusal = REFUSE_NOT;
+    }
     bool refused = refusal != REFUSE_NOT;
     if (UNLIKELY(goes_on_later(client, staged, refused))) {
         if (client->gathered != NULL) {

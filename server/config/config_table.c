@@ -342,7 +342,7 @@ const struct config_row config_rows[] = {
     BOOL("enable-debug-assert", NULL, enable_debug_assert, "no", ROW_IMMUTABLE | ROW_HIDDEN),
     BOOL("io-threads-always-active", NULL, io_threads_always_active, "no", ROW_HIDDEN),
     INT("key-load-delay", NULL, key_load_delay, "0", ROW_HIDDEN | ROW_ACTS, INT_MIN, INT_MAX, NULL),
-    INT("loading-process-events-interval-bytes", NULL, loading_process_events_interval_bytes, "2097152", ROW_HIDDEN, 1024, INT_MAX, NULL),
+    INT("loading-process-events-interval-bytes", NULL, loading_process_events_interval_bytes, "2097152", ROW_HIDDEN | ROW_ACTS, 1024, INT_MAX, NULL),
     BOOL("lua-enable-insecure-api", "lua-enable-deprecated-api", lua_enable_insecure_api, "no", ROW_HIDDEN | ROW_PROTECTED | ROW_ACTS),
     INT("min-io-threads-avoid-copy-reply", NULL, min_io_threads_avoid_copy_reply, "7", ROW_HIDDEN, 0, INT_MAX, NULL),
     INT("min-string-size-avoid-copy-reply", NULL, min_string_size_avoid_copy_reply, "16384", ROW_HIDDEN, 0, INT_MAX, NULL),

@@ -26,6 +26,9 @@
 #define SLICE_US 5000
 /* So often the log says how far it is. */
 #define PROGRESS_MS 5000
+/* So long commands wait for a load that is small. Valkey serves nobody before it has read some of
+ * it, and clients that come with the start of a server know no -LOADING of a few keys. */
+#define BRIEF_MS 1000
 /* A shorter rest is saved up. */
 #define DELAY_LEAST_US 2000
 
@@ -61,9 +64,22 @@ void load_begin(struct worker *worker) {
     } else if (worker->id == 0) {
         self->files = load_files_new(self);
     }
+    int64_t now_ms = rt_mono_ms(worker->rt);
     if (worker->id == 0) {
-        load->said_ms = rt_mono_ms(worker->rt);
+        load->said_ms = now_ms;
     }
+    if (shared_loading_progress(worker->server->shared).bytes <=
+        (uint64_t)worker->config->loading_process_events_interval_bytes) {
+        self->brief_ms = now_ms + BRIEF_MS;
+        worker->pause.brief = true;
+    }
+}
+
+static void end_brief(struct load_worker *self) {
+    struct pause *pause = &self->worker->pause;
+    self->brief_ms = 0;
+    pause->let_go |= pause->brief;
+    pause->brief = false;
 }
 
 static void drop_readers(struct load_worker *self) {
@@ -78,6 +94,7 @@ void load_end(struct worker *worker) {
     if (self != NULL) {
         drop_readers(self);
         text_fini(&self->error);
+        end_brief(self);
         free(self->keys);
         free(self);
         worker->load = NULL;
@@ -188,7 +205,16 @@ static void fail_whole(struct load_worker *self) {
     tell(self);
 }
 
-int64_t load_some(struct worker *worker) {
+/* Those who wait for it are told once it has taken too long. Ms until then. */
+static int64_t brief_left(struct load_worker *self) {
+    int64_t left = self->brief_ms - rt_mono_ms(self->worker->rt);
+    if (left <= 0) {
+        end_brief(self);
+    }
+    return left;
+}
+
+static int64_t load_slice(struct worker *worker) {
     struct load_worker *self = worker->load;
     int64_t now_ms = rt_wall_ms(worker->rt);
     if (UNLIKELY(self->fails) && !self->told && !self->stops) {
@@ -280,6 +306,13 @@ void load_share_arrived(struct worker *worker, struct message *message) {
 void load_share_home(struct worker *worker, struct message *message) {
     (void)worker; /* load_some looks, in this turn */
     redo_share_home(message);
+}
+
+int64_t load_some(struct worker *worker) {
+    int64_t wall_ms = rt_wall_ms(worker->rt);
+    int64_t left = worker->load->brief_ms > 0 ? brief_left(worker->load) : 0;
+    int64_t next_ms = load_slice(worker);
+    return left > 0 && wall_ms + left < next_ms ? wall_ms + left : next_ms;
 }
 
 static void leave(struct worker *worker) {

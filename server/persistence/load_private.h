@@ -63,6 +63,7 @@ struct load_worker {
     struct text error; /* what is wrong; empty: nothing */
     uint64_t delay_us; /* key-load-delay: so long it is still to do nothing */
     int64_t wait_ms;   /* and until then it does, wall */
+    int64_t brief_ms;  /* till then, monotonic, nobody is told of it; 0: that is over */
     bool told;
     bool fails; /* it has, and stands in the middle of a value */
     bool stops; /* nothing more is loaded */

@@ -27,6 +27,7 @@ struct pause {
     uint64_t number;       /* of the last PAUSE or UNPAUSE, as worker 0 counts them */
     unsigned holds;
     bool slots;  /* the map holds some */
+    bool brief;  /* a small load has just begun: what -LOADING would refuse waits for its end */
     bool let_go; /* those who wait are to look again */
     /* What was let in and has not ended: all, and those that may write. */
     unsigned inside, inside_writing;

@@ -156,6 +156,31 @@ def test_what_is_answered_while_data_is_loaded(start_server):
     assert "Ready to accept connections tcp" in s.log()
 
 
+def test_of_few_keys_nobody_is_told(start_server):
+    """Valkey serves nobody before it has read some MB of what it loads. A client that comes with the start of a server with few
+    keys must not meet -LOADING: many programs take it for the end (Perl's and PHP's clients, tests of applications)."""
+    s = slow_start(start_server, keys=40, delay=500)  # 20 ms by one thread
+    words = (("GET", "key:1"), ("MULTI",), ("DBSIZE",), ("EXEC",), ("EVAL", "return redis.call('DBSIZE')", "0"))
+    for turn in range(5):
+        with s.raw() as c:
+            assert str(c.do("NOTHING")).startswith("ERR unknown command")
+            c.send(b"".join(request(*w) for w in words))
+            assert [c.read() for _ in words] == [b"value:1", "OK", "QUEUED", [40], 40]
+        s.kill()
+        s.start_again()
+
+
+def test_of_few_keys_that_take_long_they_are_told(start_server):
+    s = slow_start(start_server, keys=40, delay=10_000_000)
+    with s.raw() as c, s.raw() as other:
+        other.send(request("PING"))  # waits, and is told as the other
+        assert str(c.do("GET", "key:1")) == LOADING
+        assert str(other.read()) == LOADING
+        assert str(c.do("DBSIZE")) == LOADING
+        assert c.do("CONFIG", "SET", "key-load-delay", 0) == "OK"
+        assert wait_for(lambda: c.do("DBSIZE") == 40)
+
+
 def refused_while_loading(s):
     """The commands, by name, that a server which loads answers with -LOADING; and those that it does not."""
     refused, others = set(), set()
