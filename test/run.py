@@ -34,7 +34,9 @@ from server import find_peer  # noqa: E402
 MATRIX = [("uring", 1), ("uring", 2), ("uring", 4), ("epoll", 1), ("epoll", 2), ("epoll", 4)]
 # Tests that say that rows matter less (see test/integration/conftest.py) run on some of them.
 EACH = [("uring", 1), ("epoll", 2), ("uring", 4)]
-ONCE = [("epoll", 2)]
+PAIR = [("epoll", 1), ("uring", 4)]
+ONCE = [("uring", 4)]
+ROWS_OF = {"row_each": EACH, "row_pair": PAIR, "row_once": ONCE}
 QUICK = [("uring", 4), ("epoll", 1)]
 # Tests of what writes do run on a server with a log, too.
 LOGGED = [("uring", 4)]
@@ -264,7 +266,7 @@ class Runner:
             status, _ = run(command + ["--no-suite", "long"] * self.options.quick)
             return *read_junit(report), status
 
-        return [Step("unit and short models", 15, act) if self.options.quick else Step("unit and model", 40, act)]
+        return [Step("unit and short models", 60, act) if self.options.quick else Step("unit and model", 450, act)]
 
     def pytest(self, name, folder, args=(), env=None):
         report = os.path.join(self.reports, re.sub(r"\W+", "-", name) + ".xml")
@@ -275,7 +277,7 @@ class Runner:
         return *read_junit(report), status
 
     def lint(self):
-        return [Step("lint", 4, lambda: self.pytest("lint", "test/lint", env={"SHOAL_BUILD": self.options.build}))]
+        return [Step("lint", 70, lambda: self.pytest("lint", "test/lint", env={"SHOAL_BUILD": self.options.build}))]
 
     def integration(self):
         steps = []
@@ -285,9 +287,10 @@ class Runner:
                 args += ["-m", "not slow"]
             elif self.whole:
                 row = (backend, shards)
-                args += ["--leave-out", ",".join(["row_each"] * (row not in EACH) + ["row_once"] * (row not in ONCE))]
+                args += ["--leave-out", ",".join(mark for mark, rows in ROWS_OF.items() if row not in rows)]
             name = row_name("integration", backend, shards)
-            steps.append(Step(name, 30 if self.options.quick else 90, lambda n=name, a=args: self.pytest(n, "test/integration", a)))
+            seconds = 120 if self.options.quick else 350 + 700 * ((backend, shards) in EACH) + 700 * ((backend, shards) in PAIR)
+            steps.append(Step(name, seconds, lambda n=name, a=args: self.pytest(n, "test/integration", a)))
         return steps + ([] if self.options.quick else self.integration_tls() + self.integration_logged())
 
     def integration_logged(self):
@@ -296,7 +299,7 @@ class Runner:
         for backend, shards in self.rows(LOGGED):
             args = [*others, "--server", self.options.server, "--shards", str(shards), "--io-backend", backend, "--appendonly"]
             name = row_name("integration with a log", backend, shards)
-            steps.append(Step(name, 60, lambda n=name, a=args: self.pytest(n, first, a)))
+            steps.append(Step(name, 125, lambda n=name, a=args: self.pytest(n, first, a)))
         return steps
 
     def integration_tls(self):
@@ -305,7 +308,7 @@ class Runner:
         for backend, shards in self.rows(TLS):
             args = [*others, "--server", self.options.server, "--shards", str(shards), "--io-backend", backend, "--tls"]
             name = row_name("integration within TLS", backend, shards)
-            steps.append(Step(name, 30, lambda n=name, a=args: self.pytest(n, first, a)))
+            steps.append(Step(name, 35, lambda n=name, a=args: self.pytest(n, first, a)))
         return steps
 
     def differential(self):
@@ -323,12 +326,12 @@ class Runner:
             return passed, re.findall(r"^DIFFERENCE in (.*)$", text, re.M) if bad else [], 0, status
 
         steps = [
-            Step(row_name("differential", *row), max(2, self.options.ops // 1500), lambda row=row: act(*row))
+            Step(row_name("differential", *row), max(2, self.options.ops // 2500), lambda row=row: act(*row))
             for row in self.rows(DIFFERENTIAL)
         ]
         name, env = "questions and metadata", {"SHOAL_SERVER": self.options.server}
         args = ["-k", "not random_sequences"]
-        return steps + [Step(name, 5, lambda: self.pytest(name, "test/differential", args, env))]
+        return steps + [Step(name, 130, lambda: self.pytest(name, "test/differential", args, env))]
 
     def node(self):
         """ioredis, iovalkey and node-redis against the server, each test file in its own process."""
@@ -348,7 +351,7 @@ class Runner:
             status, text = run(["node", "--test", "--test-reporter=tap", *files], env=env, cwd=folder)
             return *read_tap(text), status
 
-        steps = [Step(row_name("node clients", *row), 40, lambda row=row: act(*row, [])) for row in self.rows(NODE)]
+        steps = [Step(row_name("node clients", *row), 75, lambda row=row: act(*row, [])) for row in self.rows(NODE)]
         front = [Step(row_name("node front ends", *row), 14, lambda row=row: act(*row, NODE_FRONT_FILES)) for row in self.rows(NODE_FRONT)]
         return steps + front
 
@@ -363,7 +366,7 @@ class Runner:
                 return 0, [], 1, status
             return int(found.group(1)), re.findall(r"^FAILED (.*)$", text, re.M), int(found.group(3)), status
 
-        return [Step(row_name("conformance", *row), 60, lambda row=row: act(*row)) for row in self.rows(CONFORMANCE)]
+        return [Step(row_name("conformance", *row), 360, lambda row=row: act(*row)) for row in self.rows(CONFORMANCE)]
 
     def checker(self):
         """Histories of real threads, a few seconds per row; then those of other orders of pipelines, and servers that must be found out: one that is held to what it does not promise, one whose locks are off."""
@@ -392,7 +395,7 @@ class Runner:
                 if shards in only:
                     row = row_name("checker", backend, shards) + (", " + kind if kind else "")
                     args = backend, shards, kind, arguments
-                    steps.append(Step(row, 3 if "--must-fail" in arguments else 7, lambda a=args: act(*a)))
+                    steps.append(Step(row, 1 if "--must-fail" in arguments else 5, lambda a=args: act(*a)))
         return steps
 
 
@@ -410,7 +413,7 @@ def parse_arguments(args):
     parser.add_argument("--io-backend", choices=("uring", "epoll"), help="only these rows of the matrix, with all tests")
     parser.add_argument("--seed", type=int, default=1, help="of the differential test")
     parser.add_argument("--ops", type=int, default=20_000, help="commands of each differential run")
-    parser.add_argument("--jobs", type=int, default=min(2, len(os.sched_getaffinity(0))), help="steps at a time (%(default)s)")
+    parser.add_argument("--jobs", type=int, default=min(3, len(os.sched_getaffinity(0)) + 1), help="steps at a time (%(default)s)")
     parser.add_argument("--plan", action="store_true", help="say what would be run, and run nothing")
     parser.add_argument("--check-arguments", action="store_true", help=argparse.SUPPRESS)  # ./dev asks before it installs or builds
     options = parser.parse_args(args)

@@ -47,6 +47,7 @@ def pytest_configure(config):
     config.addinivalue_line("markers", "slow: takes more than a second; ./dev test quick leaves it out")
     config.addinivalue_line("markers", "timing: true only while nobody waits for a processor; has %d attempts, and tells how many it took" % ATTEMPTS)
     config.addinivalue_line("markers", "row_each: each number of shards and each backend matters, not which with which")
+    config.addinivalue_line("markers", "row_pair: one shard or several, and each backend matters, not which with which")
     config.addinivalue_line("markers", "row_once: neither the number of shards nor the backend matters")
     binary = config.option.server = os.path.abspath(config.getoption("--server"))  # servers start in folders of their own
     if not os.access(binary, os.X_OK):

@@ -17,7 +17,7 @@ from test_failover import Writers, has_failed_over
 from test_follow import follow, is_up, said
 from test_replication import Reader
 
-pytestmark = [pytest.mark.row_each, pytest.mark.shoal_only]
+pytestmark = [pytest.mark.row_pair, pytest.mark.shoal_only]
 
 TOO_FEW = RespError("NOREPLICAS Not enough good replicas to write.")
 

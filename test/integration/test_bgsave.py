@@ -15,7 +15,7 @@ from resp import RespError, encode
 from server import Server, find_peer, wait_for
 from test_save import again, facts, fill
 
-pytestmark = [pytest.mark.row_each]
+pytestmark = [pytest.mark.row_pair]
 
 FORMATS = ["shoal", "rdb"]
 

@@ -10,7 +10,7 @@ from server import Server, find_peer, wait_for
 from test_follow import NO_PING, FakePrimary, follow, is_up, offset, said, write_beside
 from test_replication import Reader, digest, fill
 
-pytestmark = [pytest.mark.row_each, pytest.mark.shoal_only]
+pytestmark = [pytest.mark.row_pair, pytest.mark.shoal_only]
 
 NO_LINK = RespError("NOMASTERLINK Can't SYNC while not connected with my master")
 

@@ -15,7 +15,7 @@ from server import find_peer, wait_for
 pytestmark = [
     pytest.mark.shoal_only,
     pytest.mark.slow,
-    pytest.mark.row_each,
+    pytest.mark.row_pair,
     pytest.mark.skipif(find_cli() is None, reason="no valkey-cli: ./dev test installs it"),
 ]
 

@@ -18,7 +18,7 @@ from test_cluster_import import follow, join, jobs, pair, state, take_over
 pytestmark = [
     pytest.mark.shoal_only,
     pytest.mark.slow,
-    pytest.mark.row_each,
+    pytest.mark.row_pair,
     pytest.mark.skipif(find_cli() is None, reason="no valkey-cli: ./dev test installs it"),
 ]
 

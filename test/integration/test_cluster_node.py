@@ -14,7 +14,7 @@ from server import find_peer, wait_for
 pytestmark = [
     pytest.mark.shoal_only,
     pytest.mark.slow,
-    pytest.mark.row_each,
+    pytest.mark.row_pair,
     pytest.mark.skipif(find_peer("valkey") is None, reason="no Valkey to compare with: ./dev test installs it"),
 ]
 

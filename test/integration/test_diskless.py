@@ -13,7 +13,7 @@ from resp import encode
 from server import wait_for
 from test_replication import MB, Reader, Replica, fill, same, write
 
-pytestmark = [pytest.mark.row_each, pytest.mark.shoal_only]
+pytestmark = [pytest.mark.row_pair, pytest.mark.shoal_only]
 
 EOF = ("capa", "eof")
 

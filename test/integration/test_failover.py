@@ -13,7 +13,7 @@ from test_chain import at, fulls, partials, same, start_kind  # noqa: F401 (a fi
 from test_follow import FakePrimary, follow, is_up, offset, said
 from test_replication import fill
 
-pytestmark = [pytest.mark.row_each, pytest.mark.shoal_only]
+pytestmark = [pytest.mark.row_pair, pytest.mark.shoal_only]
 
 READONLY = RespError("READONLY You can't write against a read only replica.")
 KINDS = ("shoal", "valkey")

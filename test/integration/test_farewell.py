@@ -12,7 +12,7 @@ from test_chain import at, chain, same, start_kind  # noqa: F401 (a fixture)
 from test_follow import follow, offset, said
 from test_replication import fill
 
-pytestmark = [pytest.mark.row_each, pytest.mark.shoal_only]
+pytestmark = [pytest.mark.row_pair, pytest.mark.shoal_only]
 
 KINDS = ("shoal", "valkey")
 FAILED = RespError("ERR Errors trying to SHUTDOWN. Check logs.")

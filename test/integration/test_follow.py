@@ -13,7 +13,7 @@ from resp import NULL_ARRAY, RespError, encode
 from server import Server, find_peer, free_port, wait_for
 from test_replication import digest, fill, write
 
-pytestmark = [pytest.mark.row_each, pytest.mark.shoal_only]
+pytestmark = [pytest.mark.row_pair, pytest.mark.shoal_only]
 
 READONLY = RespError("READONLY You can't write against a read only replica.")
 MB = 1 << 20

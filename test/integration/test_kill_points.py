@@ -11,7 +11,7 @@ from kill_points import Deaths, can_be_reached, names, ways_to
 from resp import RespError
 from server import ServerFailed, wait_for
 
-pytestmark = [pytest.mark.shoal_only, pytest.mark.row_each, pytest.mark.slow]
+pytestmark = [pytest.mark.shoal_only, pytest.mark.row_pair, pytest.mark.slow]
 
 
 def test_there_are_enough_and_each_has_a_way_that_leads_to_it(server):

@@ -14,7 +14,7 @@ from resp import RespError
 from server import Server, ServerFailed, find_peer, wait_for
 from test_save import facts, fill, info
 
-pytestmark = [pytest.mark.row_each, pytest.mark.shoal_only]
+pytestmark = [pytest.mark.row_pair, pytest.mark.shoal_only]
 
 LOADING = "LOADING Valkey is loading the dataset in memory"
 

@@ -10,7 +10,7 @@ import pytest
 from resp import encode
 from server import wait_for
 
-pytestmark = [pytest.mark.shoal_only, pytest.mark.slow, pytest.mark.row_each]
+pytestmark = [pytest.mark.shoal_only, pytest.mark.slow, pytest.mark.row_pair]
 
 MB = 1 << 20
 TOTAL = 100 * MB

@@ -25,7 +25,7 @@ from cluster_nodes import Nodes, said
 from resp import encode
 from server import free_port, wait_for
 
-pytestmark = [pytest.mark.row_each, pytest.mark.plain_port]
+pytestmark = [pytest.mark.row_pair, pytest.mark.plain_port]
 
 # What the dashboard asks for that comes with Debian's prometheus-redis-exporter.
 DASHBOARD = """redis_up redis_uptime_in_seconds redis_connected_clients redis_blocked_clients redis_memory_used_bytes

@@ -12,7 +12,7 @@ from server import Server, find_peer, wait_for
 from target import Target
 from test_effects import effects
 
-pytestmark = pytest.mark.row_each
+pytestmark = pytest.mark.row_pair
 
 CLOSED = "-IOERR error or timeout writing to target instance"
 SILENT = "-IOERR error or timeout reading to target instance"

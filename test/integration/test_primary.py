@@ -15,7 +15,7 @@ from test_chain import start_kind  # noqa: F401 (a fixture)
 from test_follow import follow
 from test_replication import Reader, Replica, fill, same
 
-pytestmark = [pytest.mark.row_each]
+pytestmark = [pytest.mark.row_pair]
 
 TOO_FEW = RespError("NOREPLICAS Not enough good replicas to write.")
 

@@ -13,7 +13,7 @@ import writes
 from resp import Incomplete, Raw, RespError, encode, parse
 from server import Server, find_peer, wait_for
 
-pytestmark = [pytest.mark.row_each, pytest.mark.shoal_only]
+pytestmark = [pytest.mark.row_pair, pytest.mark.shoal_only]
 
 MB = 1 << 20
 

@@ -13,7 +13,7 @@ from test_chain import at, fulls, same, start_kind  # noqa: F401 (a fixture)
 from test_follow import NO_PING, follow, is_up, offset, said
 from test_replication import digest, fill, write
 
-pytestmark = [pytest.mark.row_each, pytest.mark.shoal_only]
+pytestmark = [pytest.mark.row_pair, pytest.mark.shoal_only]
 
 KINDS = ("shoal", "valkey")
 FORMATS = ("shoal", "rdb")

@@ -12,7 +12,7 @@ import pytest
 from resp import RespError
 from server import Server, ServerFailed, find_peer, wait_for
 
-pytestmark = pytest.mark.row_each
+pytestmark = pytest.mark.row_pair
 
 
 def rdb(kind):

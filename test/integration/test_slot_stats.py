@@ -8,7 +8,7 @@ from cluster_nodes import Nodes, ask, said
 from resp import RespError, encode
 from server import find_peer, wait_for
 
-pytestmark = [pytest.mark.shoal_only, pytest.mark.row_each]
+pytestmark = [pytest.mark.shoal_only, pytest.mark.row_pair]
 
 needs_valkey = pytest.mark.skipif(find_peer("valkey") is None, reason="no Valkey to compare with: ./dev test installs it")
 

@@ -11,7 +11,7 @@ from server import wait_for
 from slots import tag_of
 from test_bgsave import loaded
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.row_each]
 
 FILLS = {
     "list": ("RPUSH", lambda i: ("element:%09d" % i,)),

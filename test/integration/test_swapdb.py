@@ -13,7 +13,7 @@ from test_chain import fulls, start_kind  # noqa: F401 (a fixture)
 from test_follow import FakePrimary, follow, is_up, said, same
 from test_replication import Reader, fill
 
-pytestmark = [pytest.mark.row_each, pytest.mark.shoal_only]
+pytestmark = [pytest.mark.row_pair, pytest.mark.shoal_only]
 
 LOADING = "LOADING"
 LIBRARY = "#!lua name=lib\nserver.register_function{function_name='f', callback=function() return '%s' end, flags={'no-writes'}}"

@@ -18,7 +18,7 @@ from conftest import tool
 from resp import Raw, RespError, encode
 from server import free_port, wait_for
 
-pytestmark = pytest.mark.plain_port  # it has both, and says which it means
+pytestmark = [pytest.mark.plain_port, pytest.mark.row_each]  # it has both, and says which it means
 
 TLS12, TLS13 = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3
 

@@ -14,7 +14,7 @@ from cluster_nodes import BUS, Client, Nodes, agree, ask, cli, find_cli, my_id, 
 from resp import Raw
 from server import ServerFailed, find_peer, wait_for
 
-pytestmark = [pytest.mark.row_each, pytest.mark.shoal_only, pytest.mark.plain_port]
+pytestmark = [pytest.mark.row_pair, pytest.mark.shoal_only, pytest.mark.plain_port]
 
 MIXES = {"shoal": ["shoal"] * 3, "with-valkey": ["valkey", "shoal", "shoal"]}
 

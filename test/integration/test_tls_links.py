@@ -17,7 +17,7 @@ from server import Server, find_peer, free_port, wait_for
 from test_follow import is_up, offset, said, same
 from test_replication import fill, write
 
-pytestmark = [pytest.mark.row_each, pytest.mark.shoal_only, pytest.mark.plain_port]
+pytestmark = [pytest.mark.row_pair, pytest.mark.shoal_only, pytest.mark.plain_port]
 
 MB = 1 << 20
 LINK_BROKEN = "Error condition on socket for SYNC: "

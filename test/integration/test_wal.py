@@ -21,7 +21,7 @@ from slots import tag_of
 from test_effects import ask_abreast, write_in_pairs
 from test_shards import key_in
 
-pytestmark = [pytest.mark.row_each, pytest.mark.shoal_only]
+pytestmark = [pytest.mark.row_pair, pytest.mark.shoal_only]
 
 MODES = ["always", "everysec", "no"]
 
