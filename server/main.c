@@ -551,10 +551,13 @@ static int run(struct server *server, int argc, char **argv) {
     return failure != NULL ? 1 : 0;
 }
 
+/* v= is what scripts and test suites look at to know what the server can do: the Valkey it speaks.
+ */
 static void print_version(void) {
     struct build build = build_of(build_commit);
-    printf("Shoal server v=%s sha=%s:%d malloc=%s bits=%d build=%s\n", SHOAL_VERSION, build.commit,
-           build.modified, SHOAL_ALLOCATOR, (int)sizeof(long) * 8, build.id);
+    printf("Shoal server v=%s shoal=%s sha=%s:%d malloc=%s bits=%d build=%s\n",
+           SHOAL_VALKEY_VERSION, SHOAL_VERSION, build.commit, build.modified, SHOAL_ALLOCATOR,
+           (int)sizeof(long) * 8, build.id);
 }
 
 static void print_help(void) {

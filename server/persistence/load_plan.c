@@ -400,8 +400,8 @@ bool load_plan(struct server *server, struct text *ret_said, struct text *why) {
     struct load *load = load_new(server, now_us);
     bool there;
     if (data_lock(server, server->config->appenddirname.ptr) != 0) {
-        text_appendf(why, "Another process works in %s/%s", load->absolute,
-                     server->config->appenddirname.ptr);
+        text_appendf(why, "Another process works in %s/%s: give each server a 'dir' of its own",
+                     load->absolute, server->config->appenddirname.ptr);
         load_free(load);
         return false;
     }

@@ -794,7 +794,10 @@ static bool go_on(struct save *save) {
             save->change_error = data_lock(save->home->server, path);
         }
         if (save->change_error != 0) {
-            fail(save, save->change_error, "%s/%s cannot be used", save->dir, save->dir_name);
+            fail(save, save->change_error, "%s/%s cannot be used%s", save->dir, save->dir_name,
+                 save->change_error == -EWOULDBLOCK ? ", for another process works there (give each "
+                                                      "server a 'dir' of its own)"
+                                                    : "");
         }
         if (has_failed(save)) {
             save->phase = PHASE_REMOVE;

@@ -223,10 +223,11 @@ def test_the_log_says_that_there_was_no_configuration(server_binary, tmp_path):
 @pytest.mark.shoal_only
 def test_the_commit_is_named(start_server, server_binary):
     said = subprocess.run([server_binary, "--version"], capture_output=True, text=True).stdout
-    found = re.fullmatch(r"Shoal server v=\S+ sha=([0-9a-f]{8,}):([01]) malloc=(\w+) bits=64 build=([0-9a-f]{16})\n", said)
+    found = re.fullmatch(r"Shoal server v=\S+ shoal=\d+\.\d+\.\d+ sha=([0-9a-f]{8,}):([01]) malloc=(\w+) bits=64 build=([0-9a-f]{16})\n", said)
     assert found, said
     s = start_server()
     info = s.info("server")
+    assert said.startswith("Shoal server v=%s shoal=%s sha=" % (info["valkey_version"], info["shoal_version"]))
     assert (info["redis_git_sha1"], info["redis_git_dirty"], info["redis_build_id"]) == (found.group(1), found.group(2), found.group(4))
     assert "commit=%s, modified=%s" % found.group(1, 2) in s.log()
     assert s.info("memory")["mem_allocator"] == found.group(3)

@@ -368,3 +368,22 @@ def test_a_file_that_makes_no_sense_is_refused(start_server):
     s.start()
     with s.raw() as c:
         assert c.do("GET", "k") == b"v"
+
+
+@pytest.mark.shoal_only
+def test_a_directory_is_of_one_process(start_server, tmp_path):
+    """Two servers that write their data into one place would each lose what the other has kept."""
+    one, two = start_server(dir=str(tmp_path)), start_server(dir=str(tmp_path))
+    with one.raw() as c, two.raw() as d:
+        assert c.do("SET", "k", "one") == d.do("SET", "k", "two") == c.do("SAVE") == "OK"
+        assert d.do("SAVE") == RespError("ERR")
+    assert "cannot be used, for another process works there (give each server a 'dir' of its own)" in two.log()
+    three = start_server(start=False, dir=str(tmp_path))
+    with pytest.raises(ServerFailed):
+        three.start()
+    three.stopped_by_test = True
+    assert "Another process works in %s/appendonlydir: give each server a 'dir' of its own" % tmp_path in three.log()
+    one.kill()
+    one.start_again()
+    with one.raw() as c:
+        assert c.do("GET", "k") == b"one"
