@@ -426,6 +426,8 @@ bool brain_exports_any(const struct brain *brain);
 bool brain_held_slots(const struct brain *brain, uint8_t held[WIRE_SLOTS_BYTES],
                       uint8_t sealed[WIRE_SLOTS_BYTES]);
 void brain_exports_tick(struct brain *brain);
+/* Owners of slots may be others. */
+void brain_exports_look(struct brain *brain);
 /* `shown` is another: what was granted by then is said. */
 void brain_exports_shown(struct brain *brain);
 /* Grants, as variables of nodes.conf; one of them is read, false: it is none; all is read. */
