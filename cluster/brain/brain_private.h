@@ -188,6 +188,7 @@ struct brain {
     struct brain_debug debug;
     uint64_t ticks;
     /* What the world was told last to follow; "": to be a primary. */
+    bool foreign; /* the primary that this node has begun to follow was of another shard */
     char told_ip[WIRE_IP_BYTES + 1];
     uint16_t told_port, told_tls_port;
     int64_t pinged_voters;

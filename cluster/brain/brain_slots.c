@@ -67,6 +67,7 @@ void brain_follow(struct brain *brain, struct brain_node *primary) {
     if (brain_is_primary(brain->self) && !brain_same_shard(primary, brain->self)) {
         brain->migrating.count = brain->importing.count = 0;
     }
+    brain->foreign |= !brain_same_shard(primary, brain->self);
     brain_end_manual(brain);
     brain->election = (struct brain_election){0};
     brain_set_primary(brain, brain->self, primary);
@@ -78,7 +79,7 @@ void brain_tell_role(struct brain *brain) {
     if (brain_is_primary(brain->self)) {
         if (brain->told_ip[0] != '\0') {
             brain->told_ip[0] = '\0';
-            brain->world.follow(brain->arg, NULL, 0, 0);
+            brain->world.follow(brain->arg, NULL, 0, 0, false);
         }
         return;
     }
@@ -90,7 +91,9 @@ void brain_tell_role(struct brain *brain) {
     memcpy(brain->told_ip, primary->ip, sizeof brain->told_ip);
     brain->told_port = primary->port;
     brain->told_tls_port = primary->tls_port;
-    brain->world.follow(brain->arg, brain->told_ip, primary->port, primary->tls_port);
+    brain->world.follow(brain->arg, brain->told_ip, primary->port, primary->tls_port,
+                        brain->foreign);
+    brain->foreign = false;
 }
 
 void brain_end_manual(struct brain *brain) {
