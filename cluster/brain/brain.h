@@ -113,8 +113,8 @@ struct brain_world {
     /* brain_map gives another than before. */
     void (*changed)(void *arg);
     /* Replicate from there; ip NULL: be a primary (what has come is applied first). One of the
-     * ports may be 0. */
-    void (*follow)(void *arg, const char *ip, uint16_t port, uint16_t tls_port);
+     * ports may be 0. `foreign`: it is of another shard, so what there is is not its data. */
+    void (*follow)(void *arg, const char *ip, uint16_t port, uint16_t tls_port, bool foreign);
     /* These slots (bits as in map.h) are another's now: their keys go. */
     void (*drop_slots)(void *arg, const uint8_t slots[MAP_SLOTS / 8]);
     /* All writes of clients, expiry and eviction stand still until then (mono); 0: they go on. When

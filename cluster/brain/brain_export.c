@@ -472,6 +472,14 @@ static void await_claim(struct brain *brain, struct export *export) {
     }
 }
 
+void brain_exports_look(struct brain *brain) {
+    EACH_EXPORT(brain, export) {
+        if (export->state == EXPORT_GRANTED) {
+            await_claim(brain, export);
+        }
+    }
+}
+
 /* ---- In nodes.conf ---- */
 
 void brain_exports_file(const struct brain *brain, struct text *ret) {

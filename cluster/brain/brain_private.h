@@ -188,6 +188,7 @@ struct brain {
     struct brain_debug debug;
     uint64_t ticks;
     /* What the world was told last to follow; "": to be a primary. */
+    bool foreign; /* the primary that this node has begun to follow was of another shard */
     char told_ip[WIRE_IP_BYTES + 1];
     uint16_t told_port, told_tls_port;
     int64_t pinged_voters;
@@ -426,6 +427,8 @@ bool brain_exports_any(const struct brain *brain);
 bool brain_held_slots(const struct brain *brain, uint8_t held[WIRE_SLOTS_BYTES],
                       uint8_t sealed[WIRE_SLOTS_BYTES]);
 void brain_exports_tick(struct brain *brain);
+/* Owners of slots may be others. */
+void brain_exports_look(struct brain *brain);
 /* `shown` is another: what was granted by then is said. */
 void brain_exports_shown(struct brain *brain);
 /* Grants, as variables of nodes.conf; one of them is read, false: it is none; all is read. */

@@ -367,6 +367,9 @@ void brain_begin(struct brain *brain, const struct brain_now *now) {
 
 /* ... and ends so. */
 void brain_settle(struct brain *brain) {
+    if (brain->map_touched) {
+        brain_exports_look(brain);
+    }
     if (brain->file_touched) {
         brain->file_touched = false;
         brain->version++;

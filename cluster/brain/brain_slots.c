@@ -67,6 +67,7 @@ void brain_follow(struct brain *brain, struct brain_node *primary) {
     if (brain_is_primary(brain->self) && !brain_same_shard(primary, brain->self)) {
         brain->migrating.count = brain->importing.count = 0;
     }
+    brain->foreign |= !brain_same_shard(primary, brain->self);
     brain_end_manual(brain);
     brain->election = (struct brain_election){0};
     brain_set_primary(brain, brain->self, primary);
@@ -78,7 +79,7 @@ void brain_tell_role(struct brain *brain) {
     if (brain_is_primary(brain->self)) {
         if (brain->told_ip[0] != '\0') {
             brain->told_ip[0] = '\0';
-            brain->world.follow(brain->arg, NULL, 0, 0);
+            brain->world.follow(brain->arg, NULL, 0, 0, false);
         }
         return;
     }
@@ -90,7 +91,9 @@ void brain_tell_role(struct brain *brain) {
     memcpy(brain->told_ip, primary->ip, sizeof brain->told_ip);
     brain->told_port = primary->port;
     brain->told_tls_port = primary->tls_port;
-    brain->world.follow(brain->arg, brain->told_ip, primary->port, primary->tls_port);
+    brain->world.follow(brain->arg, brain->told_ip, primary->port, primary->tls_port,
+                        brain->foreign);
+    brain->foreign = false;
 }
 
 void brain_end_manual(struct brain *brain) {
@@ -130,6 +133,23 @@ static void follow_open(struct brain *brain, unsigned slot, struct brain_node *t
     }
 }
 
+/* Its owner, from whom it comes here by SETSLOT, does not claim it any more: who was to give it to
+ * this node as well has told him alone, or has told the primary that this one has followed. */
+static bool takes_over(const struct brain *brain, unsigned slot, const struct brain_node *owner) {
+    return brain->importing.count > 0 && brain_is_primary(brain->self) &&
+           brain_open_find(&brain->importing, slot) == owner;
+}
+
+static void take_over(struct brain *brain, unsigned slot) {
+    brain_open_set(&brain->importing, slot, NULL);
+    brain_slot_give(brain, slot, brain->self);
+    brain_bump_epoch(brain);
+    brain_touch_file(brain);
+    brain_announce(brain);
+    brain_note(brain, BRAIN_NOTICE, "slot %u is here, as its source has given it away: epoch %llu",
+               slot, (unsigned long long)brain->self->config_epoch);
+}
+
 void brain_take_claim(struct brain *brain, struct brain_node *sender, uint64_t epoch,
                       const uint8_t *slots) {
     struct brain_node *self = brain->self, *mine = brain_primary_of(self);
@@ -142,7 +162,9 @@ void brain_take_claim(struct brain *brain, struct brain_node *sender, uint64_t e
     for (unsigned slot = 0; slot < MAP_SLOTS; slot++) {
         const struct brain_node *owner = brain_owner(brain, slot);
         if (!brain_bit(slots, slot)) {
-            if (owner == sender) {
+            if (owner == sender && takes_over(brain, slot, sender)) {
+                take_over(brain, slot);
+            } else if (owner == sender) {
                 brain_set_bit(brain->abandoned, slot);
             }
             continue;

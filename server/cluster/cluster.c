@@ -133,8 +133,8 @@ static void send_errand(struct cluster *cluster, const struct errand *errand) {
     post_send(cluster->server->office, cluster->thread, 0, &copy->message);
 }
 
-static void want_role(void *arg, const char *ip, uint16_t port, uint16_t tls_port) {
-    struct errand errand = {.kind = ERRAND_FOLLOW};
+static void want_role(void *arg, const char *ip, uint16_t port, uint16_t tls_port, bool foreign) {
+    struct errand errand = {.kind = ERRAND_FOLLOW, .role.foreign = foreign};
     if (ip != NULL) {
         errand.role.replica = true;
         errand.role.port = port > 0 ? port : tls_port;

@@ -15,6 +15,7 @@ struct role {
     bool replica; /* of that one; else it is a primary */
     char host[RT_HOST_NAME_MAX + 1];
     int port;
+    bool foreign; /* as it begins to be one: what there is is other data than that one's */
 };
 
 #endif

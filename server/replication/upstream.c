@@ -852,7 +852,7 @@ void upstream_begin(struct upstream *u) {
     upstream_load_forget(u);
     u->next_address = u->addresses.count = 0;
     u->at = role->replica ? UPSTREAM_WAITS : UPSTREAM_OFF;
-    u->lacks = u->lacks && role->replica;
+    u->lacks = (u->lacks || role->foreign) && role->replica;
     u->again_ms = 0;
     u->down_ms = -1;
     shared_set_upstream_down(u->home->server->shared, role->replica);

@@ -55,7 +55,7 @@ static void on_persist(void *arg, uint64_t version) {
 static void on_nothing(void *arg) {
 }
 
-static void on_follow(void *arg, const char *ip, uint16_t port, uint16_t tls_port) {
+static void on_follow(void *arg, const char *ip, uint16_t port, uint16_t tls_port, bool foreign) {
 }
 
 static void on_drop(void *arg, const uint8_t slots[MAP_SLOTS / 8]) {

@@ -160,7 +160,9 @@ static inline void net_changed(void *arg) {
     ((struct net_host *)arg)->changes_count++;
 }
 
-static inline void net_follow(void *arg, const char *ip, uint16_t port, uint16_t tls_port) {
+static inline void net_follow(void *arg, const char *ip, uint16_t port, uint16_t tls_port,
+                              bool foreign) {
+    (void)foreign;
     struct net_host *host = arg;
     host->follows_count++;
     snprintf(host->follows, sizeof host->follows, "%s", ip != NULL ? ip : "");
