@@ -176,6 +176,7 @@ static void fail(struct brain *brain, struct import *import, const char *message
     free(import->message);
     import->message = must_malloc(strlen(message) + 1);
     strcpy(import->message, message);
+    import->held_ms = 0;
     move(brain, import, IMPORT_CLEANS);
     if (import->is_linked) {
         brain->world.say_source(brain->arg, &import->link, NULL);

@@ -38,6 +38,7 @@ void brain_become_primary(struct brain *brain, struct brain_node *node) {
         node->flags |= MAP_MIGRATE_TO; /* it has been of a shard with replicas */
     }
     leave_primary(brain, node);
+    brain->foreign &= node != brain->self;
     node->flags &= ~(uint32_t)MAP_REPLICA;
     node->flags |= MAP_PRIMARY;
     brain_touch_file(brain);
@@ -133,23 +134,6 @@ static void follow_open(struct brain *brain, unsigned slot, struct brain_node *t
     }
 }
 
-/* Its owner, from whom it comes here by SETSLOT, does not claim it any more: who was to give it to
- * this node as well has told him alone, or has told the primary that this one has followed. */
-static bool takes_over(const struct brain *brain, unsigned slot, const struct brain_node *owner) {
-    return brain->importing.count > 0 && brain_is_primary(brain->self) &&
-           brain_open_find(&brain->importing, slot) == owner;
-}
-
-static void take_over(struct brain *brain, unsigned slot) {
-    brain_open_set(&brain->importing, slot, NULL);
-    brain_slot_give(brain, slot, brain->self);
-    brain_bump_epoch(brain);
-    brain_touch_file(brain);
-    brain_announce(brain);
-    brain_note(brain, BRAIN_NOTICE, "slot %u is here, as its source has given it away: epoch %llu",
-               slot, (unsigned long long)brain->self->config_epoch);
-}
-
 void brain_take_claim(struct brain *brain, struct brain_node *sender, uint64_t epoch,
                       const uint8_t *slots) {
     struct brain_node *self = brain->self, *mine = brain_primary_of(self);
@@ -162,9 +146,7 @@ void brain_take_claim(struct brain *brain, struct brain_node *sender, uint64_t e
     for (unsigned slot = 0; slot < MAP_SLOTS; slot++) {
         const struct brain_node *owner = brain_owner(brain, slot);
         if (!brain_bit(slots, slot)) {
-            if (owner == sender && takes_over(brain, slot, sender)) {
-                take_over(brain, slot);
-            } else if (owner == sender) {
+            if (owner == sender) {
                 brain_set_bit(brain->abandoned, slot);
             }
             continue;

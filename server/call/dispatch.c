@@ -732,11 +732,12 @@ static bool run_staged(struct client *client, struct staged *staged, struct call
         return false;
     }
     bool stops = !refused && UNLIKELY(later || paused(client, staged));
-    bool alone = !refused && (waits(client, staged, caller) || goes_alone(staged));
-    bool away = !refused && staged->route == ROUTE_KEY &&
+    bool goes = !refused && !stops;
+    bool alone = goes && (waits(client, staged, caller) || goes_alone(staged));
+    bool away = goes && staged->route == ROUTE_KEY &&
                 (staged->target != worker->id || must_wait_here(client, staged));
     bool told = UNLIKELY(hindrances & HINDERED_MONITORS);
-    bool apart = alone || (!refused && is_apart(client, staged)) || (told && away);
+    bool apart = alone || (goes && is_apart(client, staged)) || (told && away);
     if (client->gathered != NULL && (!apart || stops || alone)) {
         start_gathered(client);
     }
@@ -919,7 +920,8 @@ static unsigned hindrances_of(const struct client *client) {
         return worker->hindrances & HINDERED_MONITORS;
     }
     unsigned hindrances = client_may_run(client) ? 0 : HINDERED_LOGIN;
-    if (UNLIKELY(worker->load != NULL) && shared_loading(worker->server->shared)) {
+    if (UNLIKELY(worker->load != NULL || worker->pause.brief) &&
+        (worker->pause.brief || shared_loading(worker->server->shared))) {
         hindrances |= HINDERED_LOADING;
     }
     if (UNLIKELY(worker->room.limit > 0) && client->multi != NULL && !room_is_anywhere(worker)) {

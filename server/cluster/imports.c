@@ -46,9 +46,9 @@ static void say(struct client *client, struct bytes word) {
     text_fini(&text);
 }
 
-/* Those that read the stream now. */
+/* Those that read the stream now are waited for, however far they are. */
 static void hold(struct client *client) {
-    uint32_t replicas = wait_acking(client->worker);
+    uint32_t replicas = client->worker->acking_replicas;
     if (replicas > 0) {
         replica_send_wait(client, &(struct replica_wait){.wanted = replicas});
     } else {
@@ -58,7 +58,7 @@ static void hold(struct client *client) {
 
 /* SETSLOT: who reads the stream, and what becomes of it there. */
 static void tell_first(struct worker *worker, const struct import_letter *letter) {
-    uint32_t replicas = wait_acking(worker);
+    uint32_t replicas = worker->acking_replicas;
     if (letter->count > 0 && replicas > 0 &&
         primary_all_read(worker->server->primary, RDB_VERSION_VALKEY)) {
         feed_publish(worker, letter->words, letter->count);

@@ -94,7 +94,9 @@ void load_end(struct worker *worker) {
     if (self != NULL) {
         drop_readers(self);
         text_fini(&self->error);
-        end_brief(self);
+        if (self->load->lost == NULL || !*self->load->lost) { /* else all goes first (load_again) */
+            end_brief(self);
+        }
         free(self->keys);
         free(self);
         worker->load = NULL;
@@ -310,9 +312,10 @@ void load_share_home(struct worker *worker, struct message *message) {
 
 int64_t load_some(struct worker *worker) {
     int64_t wall_ms = rt_wall_ms(worker->rt);
-    int64_t left = worker->load->brief_ms > 0 ? brief_left(worker->load) : 0;
-    int64_t next_ms = load_slice(worker);
-    return left > 0 && wall_ms + left < next_ms ? wall_ms + left : next_ms;
+    bool brief = worker->load->brief_ms > 0;
+    int64_t left = brief ? brief_left(worker->load) : 0;
+    int64_t next_ms = load_slice(worker), again_ms = wall_ms + (left > 0 ? left : 0);
+    return brief && again_ms < next_ms ? again_ms : next_ms;
 }
 
 static void leave(struct worker *worker) {

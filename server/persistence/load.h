@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* load: the data of the last time, read while the server is up already and answers -LOADING.
+/* load: the data of the last time, read while the server is up already and answers -LOADING
+ * (commands wait for a small load, a second at most: pause.brief).
  *
  *     main         load_plan: what is there, and where it begins
  *     each worker  load_begin, then load_some in every turn; its share of the bases goes into its

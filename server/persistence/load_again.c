@@ -75,6 +75,8 @@ static bool again_part(struct worker *worker, const void *args, void *result) {
 static bool empty_part(struct worker *worker, const void *args, void *result) {
     (void)args, (void)result;
     empty(worker, false);
+    worker->pause.let_go |= worker->pause.brief;
+    worker->pause.brief = false;
     return true;
 }
 

@@ -46,6 +46,9 @@ static void go_on(struct upstream *u, bool good) {
 
 /* Slots on their way are told within the copy by a Valkey, and behind it by a Shoal. */
 static void tell_synced(struct upstream *u) {
+    if (u->home->cluster == NULL) {
+        return;
+    }
     struct text opens;
     text_init(&opens);
     rdb_says(u->home->server->fs, u->path, "cluster-slot-states", &opens);

@@ -77,7 +77,8 @@ void wait_disks(struct client *client, bool here, uint32_t wanted, int64_t until
 
 uint32_t wait_acking(const struct worker *worker) {
     const struct wal *wal = worker->wal;
-    if (wal == NULL || worker->acking_replicas == 0) {
+    bool has_more = wal != NULL && (wal->records > 0 || wal->runs_count + wal->parts_count > 0);
+    if (wal == NULL || worker->acking_replicas == 0 || has_more) {
         return 0;
     }
     uint32_t caught = shared_caught(worker->server->shared, wal->mark);

@@ -28,8 +28,8 @@ void wait_disks(struct client *client, bool here, uint32_t wanted, int64_t until
 /* Worker 0, for the cluster's thread: until so many have what this worker has published before, or
  * (`ends`) no longer; cluster_tell_told. */
 void wait_telling(struct worker *worker, uint64_t telling, uint32_t wanted, bool ends);
-/* Replicas that have acknowledged all that was done before this turn and that this worker knows
- * of, as far as that is known without asking them: while others write it may be fewer. */
+/* Replicas that have acknowledged all that was done before and that this worker knows of, as far as
+ * that is known without asking them: while others write it may be fewer. */
 uint32_t wait_acking(const struct worker *worker);
 /* Whether all that anything here may tell of is on our disk now. */
 bool wait_is_on_disk(const struct worker *worker);

@@ -277,6 +277,12 @@ def test_a_script_is_told_of_those_that_have_it(start_kind, kind):  # noqa: F811
         assert wait_for(lambda: c.do("EVAL", script, "0") == 1, 60)
         b.proc.send_signal(signal.SIGCONT)
         assert wait_for(lambda: c.do("EVAL", script, "0") == 2, 60)
+        a.stand_still()
+        b.stand_still()
+        c.send(encode("SET", "k", "x") + encode("EVAL", script, "0"))  # of a write that has not left yet, either
+        assert [c.read(), c.read()] == ["OK", 0]
+        a.proc.send_signal(signal.SIGCONT)
+        b.proc.send_signal(signal.SIGCONT)
 
 
 # ---- WAITAOF

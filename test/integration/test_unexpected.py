@@ -89,7 +89,10 @@ def test_what_debug_replicate_sends(start_kind, kind):  # noqa: F811
         assert c.do("DEBUG", "REPLICATE", "fake-command") == "OK"
         assert wait_for(lambda: unexpected(replica) == 1)
         assert "unknown command 'fake-command'" in replica.log()
-        assert c.do("SET", "a", "1") == "OK" and c.do("WAIT", "1", "0") == 1
+        assert c.do("DEBUG", "REPLICATE", "SET", "b", "2") == "OK"
+        assert c.do("SET", "a", "1") == "OK" and c.do("WAIT", "1", "0") == 1 and c.do("GET", "b") is None
+    with replica.raw() as c:
+        assert c.do("GET", "b") == b"2"
 
 
 @pytest.mark.parametrize("kind", ("shoal", "valkey"))

@@ -506,33 +506,6 @@ Test(brain, a_replica_that_has_got_its_copy_hears_of_the_slots_on_their_way) {
     net_fini(&net);
 }
 
-/* Was: a slot of which only its source was told that it has gone stayed without an owner. */
-Test(brain, a_slot_that_its_source_gives_away_is_taken_by_who_imports_it) {
-    char line[128], ids[2][41];
-    form(3, 3, 34);
-    cr_assert(becomes_one_view(10000));
-    net_id(&net.hosts[0], ids[0]);
-    net_id(&net.hosts[1], ids[1]);
-    snprintf(line, sizeof line, "SETSLOT 5 IMPORTING %s", ids[0]);
-    cr_assert(net_ok(&net.hosts[1], line));
-    snprintf(line, sizeof line, "SETSLOT 6 IMPORTING %s", ids[0]);
-    cr_assert(net_ok(&net.hosts[1], line));
-    snprintf(line, sizeof line, "SETSLOT 5 MIGRATING %s", ids[1]);
-    cr_assert(net_ok(&net.hosts[0], line));
-    net_run(&net, 1000);
-    snprintf(line, sizeof line, "SETSLOT 5 NODE %s", ids[1]);
-    cr_assert(net_ok(&net.hosts[0], line));
-    net_run(&net, 2000);
-    for (unsigned i = 0; i < 3; i++) {
-        struct map *map = brain_map(net.hosts[i].brain);
-        cr_assert(memcmp(map->nodes[map->owner[5]].id, ids[1], 40) == 0);
-        cr_assert(memcmp(map->nodes[map->owner[6]].id, ids[0], 40) == 0);
-        map_free(map);
-    }
-    cr_assert(becomes_one_view(10000));
-    net_fini(&net);
-}
-
 /* Was: who heard of it by the old primary alone, and of a successor whose epoch is one that it had
  * before it was a replica, took the slots for nobody's. */
 Test(brain, a_successor_is_known_by_whom_it_follows) {

@@ -113,7 +113,8 @@ static void ask_done(struct exec *x, const struct scatter_result *result) {
     const struct question *question = result->args;
     struct asking *asking = *(struct asking **)result->parts[0];
     struct bytes reply = text_bytes(&asking->reply);
-    if (bytes_equal(reply, BYTES(CLUSTER_TOLD))) {
+    /* If who gave the order has gone nothing is done of it here. */
+    if (bytes_equal(reply, BYTES(CLUSTER_TOLD)) && x->client != NULL) {
         struct question again = *question;
         again.told = true;
         again.keys = again.slot_keys = 0;

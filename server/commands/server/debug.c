@@ -46,9 +46,9 @@ static void accepted(struct exec *x) {
     reply_ok(x->reply);
 }
 
-/* Replicas are sent a word that nothing here has done. */
+/* Replicas are sent a command that nothing here has done. */
 static void debug_replicate(struct exec *x) {
-    feed_publish(x->worker, &x->argv[2], 1);
+    feed_publish(x->worker, &x->argv[2], x->argc - 2);
     reply_ok(x->reply);
 }
 
@@ -837,7 +837,7 @@ static const struct {
     {"pause-after-fork", 3, 3, accepted},
     {"pause-cron", 3, 3, accepted},
     {"quicklist-packed-threshold", 3, 3, debug_quicklist_threshold},
-    {"replicate", 3, 3, debug_replicate},
+    {"replicate", 3, UINT32_MAX, debug_replicate},
     {"replybuffer", 4, 4, debug_replybuffer},
     {"set-skip-checksum-validation", 3, 3, debug_skip_checksum},
     {"slotmigration", 4, 4, debug_slotmigration},
