@@ -85,7 +85,7 @@ void client_wait_on(struct client *client, const struct wait_kind *kind, int64_t
 }
 
 int64_t client_wait_until(const struct client *client, int64_t timeout_ms) {
-    int64_t now_ms = rt_mono_ms(client->worker->rt);
+    int64_t now_ms = (int64_t)(rt_mono_ns(client->worker->rt) / 1000000); /* not the turn's begin */
     bool for_ever = timeout_ms == 0 || timeout_ms > INT64_MAX - now_ms;
     return for_ever ? INT64_MAX : now_ms + timeout_ms;
 }
@@ -150,9 +150,9 @@ bool client_is_shown_blocked(const struct client *client) {
 
 int64_t waits_expire(struct worker *worker, int64_t now_ms) {
     struct pqueue_node *first = pqueue_first(&worker->clients.deadlines);
-    for (unsigned i = 0; first != NULL && first->key <= now_ms && i < ENDS_A_TURN; i++) {
+    for (unsigned i = 0; first != NULL && first->key < now_ms && i < ENDS_A_TURN; i++) {
         client_wait_end(PQUEUE_ENTRY(first, struct client, wait.node), WAIT_TIMED_OUT);
         first = pqueue_first(&worker->clients.deadlines);
     }
-    return first != NULL ? first->key : INT64_MAX;
+    return first != NULL ? first->key + 1 : INT64_MAX;
 }

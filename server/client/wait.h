@@ -87,8 +87,9 @@ bool client_in_blocking_command(const struct client *client);
 bool client_is_blocked(const struct client *client);
 bool client_is_shown_blocked(const struct client *client);
 
-/* Ends those whose time is up, some of them if there are many. Returns when the next one's is,
- * monotonic ms. */
+/* Ends those whose time is up, some of them if there are many. Nobody's is before all of it has gone
+ * by, whatever part of the millisecond it began in: its deadline is over when the next one begins.
+ * Returns when the next is to be looked at, monotonic ms. */
 int64_t waits_expire(struct worker *worker, int64_t now_ms);
 
 #endif
