@@ -18,6 +18,9 @@
  * all shards, these may take while memory is short. */
 #define UNDER_WAY_BYTES ((size_t)64 << 10)
 #define UNDER_WAY_PART  256
+/* Buffers of so few clients of a shard are within what is tolerated; and that they come and go with
+ * each reply would cost keys, which would never fill what is left. */
+#define UNDER_WAY_FEW 8
 /* Keys that were not there, or locked, when they should have gone: then something else comes first.
  */
 #define TRIES_MAX 16
@@ -60,7 +63,7 @@ static bool is_frugal(const struct worker *worker) {
     size_t buffers = worker->clients.count * UNDER_WAY_BYTES;
     uint64_t limit = worker->room.limit;
     size_t count = worker->server->workers_count;
-    return buffers > limit / UNDER_WAY_PART / count &&
+    return worker->clients.count >= UNDER_WAY_FEW && buffers > limit / UNDER_WAY_PART / count &&
            shared_lease_left(worker->server->shared, limit) < buffers * count + limit / 16;
 }
 

@@ -2,6 +2,7 @@
 """maxmemory: what goes, what stays, what is refused, and that the budget is kept whatever shard needs room."""
 
 import random
+import re
 import threading
 
 import pytest
@@ -352,6 +353,22 @@ def test_many_who_write_at_once_do_not_exceed_it(server, conn, policy):
     assert faults == []
     assert most > bytes_max * 0.95, "nobody needed more"
     assert most <= bytes_max * 1.01 + MB, "%d beyond" % (most - bytes_max)
+
+
+@pytest.mark.parametrize("policy", ("allkeys-random", "volatile-ttl"))
+def test_a_small_limit_is_filled(start_server, policy):
+    """What the reply of INFO needs for a moment was room for keys, which went for it each time, so that there were always 6 KB left: Redis's
+    own test fills a limit until 4 are."""
+    with start_server(shards=1).raw(timeout=60) as c:
+        used_now = lambda: int(re.search(r"used_memory:(\d+)", c.do("INFO").decode()).group(1))  # noqa: E731
+        bytes_max = used_now() + 100 * 1024
+        c.do("CONFIG", "SET", "maxmemory", bytes_max, "maxmemory-policy", policy)
+        for i in range(3000):
+            c.do("SETEX", "key:%d" % i, "10000", "x")
+            if used_now() + 4096 > bytes_max:
+                break
+        else:
+            raise AssertionError("%d bytes are left" % (bytes_max - used_now()))
 
 
 def crowd_until(crowd, pipe, until, replies):
